@@ -1,0 +1,1 @@
+"""Who belongs: registration and the global configuration."""

@@ -1,0 +1,1 @@
+"""Where a person reads their access log; empty until that is built."""

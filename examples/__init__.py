@@ -1,0 +1,1 @@
+"""Agencies that use the bus, as an agency would write them."""

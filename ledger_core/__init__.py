@@ -1,0 +1,1 @@
+"""KSI's core, the national aggregator and calendar; empty until that is built."""

@@ -1,0 +1,1 @@
+"""One exchanged message."""

@@ -1,0 +1,1 @@
+"""An agency's gateway: the walk, its ledger, its access rights."""

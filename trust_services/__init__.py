@@ -1,0 +1,1 @@
+"""CA, OCSP responder and TSA of the sandbox and tests; not for production."""
