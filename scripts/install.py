@@ -19,6 +19,7 @@ PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements.lock"
 STAMP = VENV / "installed"
 LOG = VENV / "install.log"
+LAST_LINES = 30
 PIP = (PYTHON, "-m", "pip", "--disable-pip-version-check", "--no-input")
 
 
@@ -110,7 +111,7 @@ def pip(*arguments: str | Path, packages: int = 0) -> None:
                 progress("unpacking")
     progress("")
     if running.returncode:
-        said = LOG.read_text()[-4000:]
+        said = "\n".join(LOG.read_text().splitlines()[-LAST_LINES:])
         raise InstallFailed(f"{said}\npip failed; all it said is in {LOG}")
 
 
