@@ -1,0 +1,76 @@
+"""The parts of an instance and where they listen, as its `instance.json` lists them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from cli.failures import Misused
+from vocabulary.identifiers import SecurityServerId, SubsystemId
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPart:
+    """One security server: addresses, and a superuser's DSN of its database."""
+
+    id: SecurityServerId
+    local: str
+    http: str
+    admin: str
+    database_dsn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an instance consists of, and which server each subsystem calls through."""
+
+    directory: Path
+    registry_address: str
+    registry_admin: str
+    trust_admin: str
+    servers: Sequence[ServerPart]
+    clients: Mapping[SubsystemId, SecurityServerId]
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any], *, directory: Path) -> Self:
+        """Read the document that `ristmik up --json` prints, or raise ValueError."""
+        try:
+            return cls(
+                directory,
+                document["registry"]["address"],
+                document["registry"]["admin"],
+                document["trust"]["admin"],
+                tuple(map(_server, document["servers"])),
+                {
+                    SubsystemId.parse(client["id"]): SecurityServerId.parse(
+                        client["server"]
+                    )
+                    for client in document["clients"]
+                },
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the description of an instance: {error}") from error
+
+    def server(self, id_: SecurityServerId) -> ServerPart:
+        for server in self.servers:
+            if server.id == id_:
+                return server
+        known = ", ".join(str(server.id) for server in self.servers)
+        raise Misused(f"{id_} is no server of this instance; those are {known}")
+
+    def carrier(self, subsystem: SubsystemId) -> ServerPart | None:
+        """Give the server that carries a subsystem, or else its member's first."""
+        if (id_ := self.clients.get(subsystem)) is not None:
+            return self.server(id_)
+        owned = (part for part in self.servers if part.id.owner == subsystem.member)
+        return next(owned, None)
+
+
+def _server(entry: Mapping[str, Any]) -> ServerPart:
+    return ServerPart(
+        SecurityServerId.parse(entry["id"]),
+        entry["local"],
+        entry["http"],
+        entry["admin"],
+        entry["database_dsn"],
+    )
