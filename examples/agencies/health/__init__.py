@@ -1,0 +1,1 @@
+"""The health fund's register: `health.v1.InsuranceRegistry`."""

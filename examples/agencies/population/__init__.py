@@ -1,0 +1,1 @@
+"""The population register: `population.v1.PersonRegistry`."""

@@ -1,0 +1,1 @@
+"""The first version of what the population system says."""

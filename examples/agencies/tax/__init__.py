@@ -1,0 +1,1 @@
+"""The tax board's client: it asks the population register about a taxpayer."""
