@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
-from ledger.merkle import tree
+from ledger.merkle import tree_root
 
 FIELD = b"\x02"
 SALT_OCTETS = 32
@@ -29,9 +29,12 @@ class Tag(IntEnum):
     TRAILING_METADATA = 7
     STATUS_MESSAGE = 8
     FAULT_DETAIL = 9
-    # Entries that an erasure batch erased: u64 each, big-endian.
+    # Entries that an erasure batch erased: u64 each, big-endian, ascending.
     ERASED_ENTRIES = 10
     ERASURE_REASON = 11
+    # Rows of the subject index that outlive the erasure: u64 entry and tag of 16
+    # octets each, ascending.
+    KEPT_INDEX_ROWS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,17 @@ class Field:
 
 def fields_root(fields: Sequence[Field]) -> bytes:
     """One hash for all fields; ValueError unless they stand in order of tag."""
+    return commitments_root(commitments_of(fields))
+
+
+def commitments_of(fields: Sequence[Field]) -> list[bytes]:
+    """Each field's commitment; ValueError unless they stand in order of tag."""
     tags = [field.tag for field in fields]
     if tags != sorted(tags):
         raise ValueError("fields out of order")
-    return commitments_root([field.commitment for field in fields])
+    return [field.commitment for field in fields]
 
 
 def commitments_root(commitments: Sequence[bytes]) -> bytes:
     """Root over commitments as leaf hashes; SHA-256 of nothing when there are none."""
-    return tree(commitments)[0]
+    return tree_root(commitments)
