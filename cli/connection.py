@@ -11,9 +11,12 @@ import grpc
 from cli.failures import OutOfReach, Refused
 from cli.parts import Parts, ServerPart
 from messaging.transport import OPTIONS, fault_of_status
+from messaging.wire.identifiers import server_from_pb, subsystem_to_pb
 from protos.v1.administration_pb2_grpc import AdministrationServiceStub
+from protos.v1.registry_pb2 import ListServersRequest
 from protos.v1.registry_pb2_grpc import RegistryServiceStub
 from protos.v1.trust_services_pb2_grpc import CertificationAuthorityServiceStub
+from vocabulary.identifiers import SubsystemId
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -21,6 +24,7 @@ ResponseT = TypeVar("ResponseT")
 # An administrative call writes a row or two and may publish a configuration.
 TIMEOUT_S = 20
 INSTANCE_FILE = "instance.json"
+REGISTRY = "the central registry"
 
 
 @contextmanager
@@ -106,3 +110,31 @@ def administration(server: ServerPart) -> Iterator[AdministrationServiceStub]:
     """Reach the administrative socket of one security server."""
     with channel_to(server.admin) as channel:
         yield AdministrationServiceStub(channel)
+
+
+def server_carrying(parts: Parts, subsystem: SubsystemId) -> ServerPart:
+    """Find the server that carries a subsystem: by the instance, then by the registry.
+
+    Where neither knows, it is the member's own server, which then says so itself.
+    """
+    if (known := parts.carrier(subsystem)) is not None:
+        return known
+    with channel_to(parts.registry_admin) as channel:
+        stub = RegistryServiceStub(channel)
+        listed = ask(stub.ListServers, ListServersRequest(), of=REGISTRY)
+    carrying = {
+        server_from_pb(server.id)
+        for server in listed.servers
+        if subsystem_to_pb(subsystem) in server.subsystems
+    }
+    for part in parts.servers:
+        if part.id in carrying:
+            return part
+    for part in parts.servers:
+        if part.id.owner == subsystem.member:
+            return part
+    raise Refused(
+        "MEMBER_UNKNOWN",
+        f"no security server of this instance carries {subsystem}: register it with"
+        f" `ristmik subsystem register {subsystem} --server ID`",
+    )

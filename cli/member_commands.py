@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.connection import ask, registry
+from cli.connection import REGISTRY, ask, registry
 from cli.options import (
     DEFAULT_DIRECTORY,
     AsJson,
@@ -29,8 +29,6 @@ from protos.v1.registry_pb2 import (
     RegisterMemberRequest,
     RegisterSubsystemRequest,
 )
-
-REGISTRY = "the central registry"
 
 members = typer.Typer(no_args_is_help=True, help="Members of the instance.")
 subsystems = typer.Typer(no_args_is_help=True, help="Members' information systems.")

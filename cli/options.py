@@ -62,7 +62,7 @@ ServiceArgument = Annotated[
     typer.Argument(
         parser=parsed(ServiceId.parse),
         metavar="SERVICE",
-        help="Service: INSTANCE/CLASS/CODE/SUBSYSTEM/SERVICE/VERSION.",
+        help="Service: INSTANCE/CLASS/CODE/SUBSYSTEM/NAME/VERSION.",
     ),
 ]
 ClientArgument = Annotated[
@@ -80,5 +80,14 @@ ServerOption = Annotated[
         parser=parsed(SecurityServerId.parse),
         metavar="ID",
         help="Security server: INSTANCE/CLASS/CODE/SERVER.",
+    ),
+]
+OptionalServer = Annotated[
+    SecurityServerId | None,
+    typer.Option(
+        "--server",
+        parser=parsed(SecurityServerId.parse),
+        metavar="ID",
+        help="Only this security server.",
     ),
 ]

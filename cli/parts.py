@@ -59,11 +59,9 @@ class Parts:
         raise Misused(f"{id_} is no server of this instance; those are {known}")
 
     def carrier(self, subsystem: SubsystemId) -> ServerPart | None:
-        """Give the server that carries a subsystem, or else its member's first."""
-        if (id_ := self.clients.get(subsystem)) is not None:
-            return self.server(id_)
-        owned = (part for part in self.servers if part.id.owner == subsystem.member)
-        return next(owned, None)
+        """Give the server that a subsystem of the instance calls through."""
+        id_ = self.clients.get(subsystem)
+        return None if id_ is None else self.server(id_)
 
 
 def _server(entry: Mapping[str, Any]) -> ServerPart:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from cli.connection import ask, registry
+from cli.connection import REGISTRY, ask, registry
 from cli.options import DEFAULT_DIRECTORY, AsJson, Directory
 from cli.output import Document, Output, table
 from protos.v1 import registry_pb2
@@ -16,8 +16,6 @@ from protos.v1.registry_pb2 import (
     RegistrationRequest,
     RejectRequestRequest,
 )
-
-REGISTRY = "the central registry"
 
 requests = typer.Typer(no_args_is_help=True, help="Requests for registration.")
 

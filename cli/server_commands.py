@@ -8,7 +8,7 @@ import typer
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cli.connection import ask, registry
+from cli.connection import REGISTRY, ask, registry
 from cli.failures import Misused
 from cli.options import DEFAULT_DIRECTORY, AsJson, Directory, ServerArgument
 from cli.output import Output, table
@@ -16,8 +16,6 @@ from cli.request_commands import show_request
 from messaging.wire.identifiers import server_from_pb, server_to_pb, subsystem_from_pb
 from protos.v1.configuration_pb2 import RegisteredServer
 from protos.v1.registry_pb2 import ListServersRequest, RegisterServerRequest
-
-REGISTRY = "the central registry"
 
 servers = typer.Typer(no_args_is_help=True, help="Security servers.")
 

@@ -1,0 +1,109 @@
+"""`ristmik`: demo, administration, verification and diagnosis of an instance.
+
+Exit codes: 0 done; 1 the thing checked is not so; 2 usage; 3 the instance or a part of
+it cannot be reached.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.main import get_command
+
+from cli.access_commands import access
+from cli.call_command import call
+from cli.certificate_commands import certificates
+from cli.failures import (
+    DONE,
+    INTERRUPTED,
+    CommandFailure,
+    Misused,
+    OutOfReach,
+)
+from cli.member_commands import members, subsystems
+from cli.output import Output, print_document
+from cli.request_commands import requests
+from cli.server_commands import servers
+from cli.service_commands import services
+
+app = typer.Typer(
+    name="ristmik",
+    no_args_is_help=True,
+    add_completion=False,
+    help="A data-exchange bus for public administration.",
+    epilog="Example: ristmik demo --keep",
+)
+app.add_typer(members, name="member")
+app.add_typer(subsystems, name="subsystem")
+app.add_typer(servers, name="server")
+app.add_typer(requests, name="requests")
+app.add_typer(services, name="service")
+app.add_typer(access, name="access")
+app.add_typer(certificates, name="certificate")
+app.command(
+    "call",
+    epilog="Example: ristmik call --client EE-SANDBOX/GOV/70000349/tax"
+    " --service EE-SANDBOX/GOV/70008440/population/persons/v1 --purpose PURPOSE"
+    " --legal-basis BASIS --subject PNOEE-38001085718"
+    ' GetPerson \'{"personal_code": "38001085718"}\'',
+)(call)
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and give its exit status; what fails is one sentence."""
+    try:
+        status: Any = get_command(app).main(arguments, "ristmik", standalone_mode=False)
+    except typer.Abort:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; there is nothing left to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        if os.environ.get("RISTMIK_TRACEBACK"):
+            raise
+        return _report(_failure(error), as_json="--json" in arguments)
+    return status if isinstance(status, int) else DONE
+
+
+def _failure(error: Exception) -> CommandFailure:
+    match error:
+        case CommandFailure():
+            return error
+        case typer.TyperException():
+            return Misused(_sentence(error))
+        case _:
+            return OutOfReach(
+                f"a defect of this command ({type(error).__name__}: {error}): run it"
+                " again with RISTMIK_TRACEBACK=1 and report what it prints",
+                code="INTERNAL",
+            )
+
+
+def _report(failure: CommandFailure, *, as_json: bool) -> int:
+    if failure.detail:
+        Output(as_json=as_json).note(f"ristmik: {failure.detail}")
+    if as_json:
+        print_document({"error": {"code": failure.code, "detail": failure.detail}})
+    return failure.status
+
+
+def _sentence(error: typer.TyperException) -> str:
+    """Give what typer found wrong with a command line, and where its help is."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    path = context.command_path if context else "ristmik"
+    problem = error.format_message().rstrip(".")
+    if not problem:
+        # A group named without a command: typer has printed its help.
+        return ""
+    return f"{problem}; `{path} --help` shows how it is used"
+
+
+if __name__ == "__main__":
+    main()
