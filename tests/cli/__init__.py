@@ -1,0 +1,1 @@
+"""Tests of the ristmik command and of the sandbox it starts."""
