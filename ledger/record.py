@@ -140,6 +140,8 @@ class LedgerRecord:
             raise ValueError("a record id is 16 octets")
         if self.peer_row_hash is not None and len(self.peer_row_hash) != HASH_OCTETS:
             raise ValueError("a row hash is 32 octets")
+        if not (0 <= self.fault_code < 1 << 31 and 0 <= self.execution < 1 << 8):
+            raise ValueError("not the number of a fault code or an execution")
         if self.evidence is not None and self.part is None:
             raise ValueError("evidence without the part it is for")
         positions = list(self.unopened)
