@@ -60,6 +60,16 @@ def after_execution() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def concerning(part: Imprint) -> Iterator[None]:
+    """Mark the faults of a step with the part that they concern, unless they are."""
+    try:
+        yield
+    except Fault as fault:
+        fault.refused = fault.refused or part
+        raise
+
+
 # Frames, parts and what they carry.
 
 
@@ -211,6 +221,11 @@ class SubjectMissing(Fault):
 
 class SubjectMismatch(Fault):
     """Other persons in the request than the caller declared."""
+
+    def __init__(self, detail: str, found: tuple[str, ...] = ()) -> None:
+        """Keep the persons `found`: the refusal is recorded under them too."""
+        super().__init__(detail)
+        self.found = found
 
 
 # What could not be done.

@@ -489,10 +489,15 @@ class FaultHead(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     EXECUTION_FIELD_NUMBER: _builtins.int
     REFUSED_IMPRINT_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    LEGAL_BASIS_FIELD_NUMBER: _builtins.int
     fields_root: _builtins.bytes
     code: _fault_pb2.FaultCode.ValueType
     execution: _fault_pb2.Execution.ValueType
     refused_imprint: _builtins.bytes
+    purpose: _builtins.str
+    """Codes from the instance's lists, where the refused call named such."""
+    legal_basis: _builtins.str
     @_builtins.property
     def identities(self) -> Global___Identities:
         """Absent when the server that refuses could not read them."""
@@ -511,10 +516,12 @@ class FaultHead(_message.Message):
         code: _fault_pb2.FaultCode.ValueType = ...,
         execution: _fault_pb2.Execution.ValueType = ...,
         refused_imprint: _builtins.bytes = ...,
+        purpose: _builtins.str = ...,
+        legal_basis: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identities", b"identities", "issued_at", b"issued_at", "origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "execution", b"execution", "fields_root", b"fields_root", "identities", b"identities", "issued_at", b"issued_at", "origin", b"origin", "refused_imprint", b"refused_imprint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "execution", b"execution", "fields_root", b"fields_root", "identities", b"identities", "issued_at", b"issued_at", "legal_basis", b"legal_basis", "origin", b"origin", "purpose", b"purpose", "refused_imprint", b"refused_imprint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
