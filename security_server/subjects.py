@@ -138,13 +138,15 @@ def require_declared(
     if undeclared:
         raise SubjectMismatch(
             f"the request names {len(undeclared)} person(s) that ristmik-subject does "
-            "not: declare each person the request is about"
+            "not: declare each person the request is about",
+            tuple(found),
         )
     absent = set(declared) - set(found)
     if identifying and absent:
         raise SubjectMismatch(
             f"ristmik-subject declares {len(absent)} person(s) that the request does "
-            "not name: declare those it is about, and no others"
+            "not name: declare those it is about, and no others",
+            tuple(found),
         )
 
 
