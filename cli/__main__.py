@@ -18,6 +18,7 @@ from cli.certificate_commands import certificates
 from cli.failures import (
     DONE,
     INTERRUPTED,
+    PIPE_CLOSED,
     CommandFailure,
     Misused,
     OutOfReach,
@@ -47,7 +48,7 @@ app.command(
     epilog="Example: ristmik call --client EE-SANDBOX/GOV/70000349/tax"
     " --service EE-SANDBOX/GOV/70008440/population/persons/v1 --purpose PURPOSE"
     " --legal-basis BASIS --subject PNOEE-38001085718"
-    ' GetPerson \'{"personal_code": "38001085718"}\'',
+    ' GetPerson \'{"person_id": "PNOEE-38001085718"}\'',
 )(call)
 
 
@@ -58,16 +59,22 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit status; what fails is one sentence."""
     try:
+        return _ended(arguments)
+    except (BrokenPipeError, SystemExit):
+        # Only a closed pipe makes typer and rich leave this way. What was printed may
+        # be cut, so this is no success; nothing is left to be flushed to the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+
+
+def _ended(arguments: Sequence[str]) -> int:
+    try:
         status: Any = get_command(app).main(arguments, "ristmik", standalone_mode=False)
     except typer.Abort:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has seen enough; there is nothing left to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-    except Exception as error:
-        if os.environ.get("RISTMIK_TRACEBACK"):
-            raise
+        raise
+    except Exception as error:  # noqa: BLE001 - people get a sentence, never a traceback
         return _report(_failure(error), as_json="--json" in arguments)
     return status if isinstance(status, int) else DONE
 
@@ -78,6 +85,8 @@ def _failure(error: Exception) -> CommandFailure:
             return error
         case typer.TyperException():
             return Misused(_sentence(error))
+        case _ if os.environ.get("RISTMIK_TRACEBACK"):
+            raise error
         case _:
             return OutOfReach(
                 f"a defect of this command ({type(error).__name__}: {error}): run it"

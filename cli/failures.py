@@ -11,7 +11,9 @@ DONE = 0
 NOT_SO = 1
 USAGE = 2
 OUT_OF_REACH = 3
+# As a shell has it of a program that SIGINT or SIGPIPE ended.
 INTERRUPTED = 130
+PIPE_CLOSED = 141
 
 
 class CommandFailure(Exception):

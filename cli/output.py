@@ -12,7 +12,7 @@ from rich.text import Text
 # A value that json.dumps takes.
 Document: TypeAlias = Mapping[str, object]
 
-MARK_OK = "ok"
+UNBOUNDED = 100_000
 
 
 class Output:
@@ -20,7 +20,9 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._out = Console(markup=False, highlight=False, emoji=False)
+        # In a pipe no line is wrapped, whatever COLUMNS says.
+        width = None if sys.stdout.isatty() else UNBOUNDED
+        self._out = Console(width=width, markup=False, highlight=False, emoji=False)
         self._err = Console(stderr=True, markup=False, highlight=False, emoji=False)
 
     @property
@@ -36,13 +38,8 @@ class Output:
             self.show(readable)
 
     def show(self, readable: RenderableType) -> None:
-        """Print for people; in a pipe, no line is cut or wrapped."""
-        if self._out.is_terminal or isinstance(readable, str):
-            self._out.print(readable, soft_wrap=isinstance(readable, str))
-            return
-        wide = self._out.options.update(width=10_000)
-        width = self._out.measure(readable, options=wide).maximum
-        self._out.print(readable, width=max(width, 1), no_wrap=True, crop=False)
+        """Print for people; a line of text is left for the terminal to wrap."""
+        self._out.print(readable, soft_wrap=isinstance(readable, str))
 
     def note(self, text: str) -> None:
         """Say what is going on, on standard error."""
@@ -51,7 +48,7 @@ class Output:
 
 def print_document(document: Document) -> None:
     """Print one JSON document on one line of standard output."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(document) + "\n")
     sys.stdout.flush()
 
 

@@ -29,7 +29,7 @@ from vocabulary.identifiers import SecurityServerId
 services = typer.Typer(no_args_is_help=True, help="Services that subsystems offer.")
 
 _FIELD_HELP = (
-    " that names a person, such as GetPersonRequest.personal_code (repeatable)."
+    " that names a person, such as GetPersonRequest.person_id (repeatable)."
 )
 
 
@@ -37,8 +37,8 @@ _FIELD_HELP = (
     "add",
     epilog="Example: ristmik service add"
     " EE-SANDBOX/GOV/70008440/population/persons/v1 --address 127.0.0.1:50051"
-    " --personal --request-subject GetPersonRequest.personal_code"
-    " --response-subject Person.personal_code",
+    " --personal --request-subject GetPersonRequest.person_id"
+    " --response-subject Person.id",
 )
 def add_service(
     service: ServiceArgument,
