@@ -3,6 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
+from secrets import token_hex
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -22,6 +23,22 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     except BaseException:
         written.unlink(missing_ok=True)
         raise
+    _sync_directory(path.parent)
+
+
+def create_file(path: Path, content: bytes) -> None:
+    """Make the file for this user alone, durably before this returns.
+
+    Raise FileExistsError, with nothing changed, if there is one: where a key is kept,
+    replacing what is there would lose it.
+    """
+    draft = path.with_name(f".{path.name}.{token_hex(8)}")
+    replace_file(draft, content)
+    try:
+        # A link, not a rename: it appears whole, and never over what is there.
+        os.link(draft, path)
+    finally:
+        draft.unlink()
     _sync_directory(path.parent)
 
 
