@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 
+from cli.log_tail import log_tail
 from cli.postgres_account import Account
 from cli.postgres_binaries import Binaries
 from cli.processes import RunningProgram, command_line
@@ -20,7 +21,6 @@ _ORPHANS_GONE_WITHIN_S = 30.0
 # A fast shutdown writes out what is in memory; an immediate one leaves it to recovery.
 _FAST_SHUTDOWN_S = 120.0
 _IMMEDIATE_SHUTDOWN_S = 20.0
-_LOG_TAIL_LINES = 8
 # Lines of postmaster.pid (PostgreSQL's miscadmin.h).
 _PID_LINE, _SOCKET_DIRECTORY_LINE = 0, 4
 
@@ -151,14 +151,6 @@ def _forget_stale_number(lock_file: Path) -> None:
         return
     if "postgres" not in command_line(pid):
         lock_file.unlink(missing_ok=True)
-
-
-def log_tail(log: Path, lines: int = _LOG_TAIL_LINES) -> str:
-    try:
-        text = log.read_text(errors="replace")
-    except OSError as error:
-        return str(error)
-    return "\n".join(text.splitlines()[-lines:])
 
 
 def _moments(interrupted: threading.Event) -> Iterator[float]:

@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -51,10 +52,32 @@ class RunningProgram:
         poll.register(self.descriptor, select.POLLIN)
         return bool(poll.poll(within_s * 1000))
 
+    def status(self) -> int | None:
+        """Give the exit status of a child that has ended."""
+        return None if self._child is None else self._child.wait()
+
     def close(self) -> int | None:
         """Let go of a program that has ended; give the exit status of a child."""
         os.close(self.descriptor)
-        return None if self._child is None else self._child.wait()
+        return self.status()
+
+
+def find_by_command(command: Sequence[str]) -> Iterator[RunningProgram]:
+    """Find the invoking user's programs that were started with this very command."""
+    words = " ".join(command)
+    for directory in Path("/proc").glob("[0-9]*"):
+        pid = int(directory.name)
+        if command_line(pid) == words and _belongs_to_invoker(directory):
+            found = RunningProgram.find(pid, command_contains=words)
+            if found is not None:
+                yield found
+
+
+def _belongs_to_invoker(directory: Path) -> bool:
+    try:
+        return directory.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def command_line(pid: int) -> str:
