@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-from ledger.heads import HeadSummary
-from ledger.record import Evidence, RecordedPart
+from ledger.record import Evidence, HeadSummary, RecordedPart
 from messaging.signing import verify_signature
 from messaging.wire.summaries import summarise
 from trust.certificates import Certificate, parse_certificate, signing_member

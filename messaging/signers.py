@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ledger.record import Evidence
 from trust.certificates import (
+    INTERMEDIATES_LIMIT,
     Certificate,
     SigningCertificate,
     parse_certificate,
@@ -29,7 +30,6 @@ from vocabulary.imprint import Imprint
 # A certificate or OCSP response is 1 to 4 KiB.
 DER_LIMIT = 64 << 10
 HELD_LIMIT = 4096
-CHAIN_LIMIT = 4
 
 
 class Configured(Protocol):
@@ -88,8 +88,8 @@ class Signers:
     def _judge(
         self, evidence: Evidence, configuration: GlobalConfiguration, at: datetime
     ) -> _Judged:
-        if len(evidence.chain) > CHAIN_LIMIT:
-            raise LimitExceeded(f"a chain of more than {CHAIN_LIMIT} certificates")
+        if len(evidence.chain) > INTERMEDIATES_LIMIT:
+            raise LimitExceeded(f"a chain of over {INTERMEDIATES_LIMIT} certificates")
         if evidence.ocsp is None:
             raise CertificateStatusUnknown("no OCSP response is stapled to the part")
         chain = [parse_certificate(self._der(each)) for each in evidence.chain]

@@ -37,6 +37,8 @@ OPTIONS: Final = (
     ("grpc.max_metadata_size", 32 << 10),
     ("grpc.absolute_max_metadata_size", 64 << 10),
     ("grpc.so_reuseport", 0),
+    # Peers and members' systems are reached directly, whatever the environment says.
+    ("grpc.enable_http_proxy", 0),
 )
 
 DETAILS_KEY = "grpc-status-details-bin"

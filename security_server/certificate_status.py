@@ -20,6 +20,7 @@ from trust.global_configuration import GlobalConfiguration
 from trust.keys import SigningKey
 from trust.ocsp import CertificateStatus, fetch, verify_response
 from vocabulary.clock import Clock
+from vocabulary.durable import replace_file
 from vocabulary.faults import CertificateRevoked, CertificateStatusUnknown, Fault
 
 log = structlog.get_logger()
@@ -148,10 +149,7 @@ class CertificateStatuses:
 
     def _store(self, certificate: Certificate, response: bytes) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._path(certificate)
-        written = path.with_suffix(".new")
-        written.write_bytes(response)
-        written.replace(path)
+        replace_file(self._path(certificate), response)
 
     def _path(self, certificate: Certificate) -> Path:
         return self._directory / f"{certificate.thumbprint.hex()}.ocsp"

@@ -7,15 +7,15 @@ certificates (`require_tls_1_3`), and each stream's version is looked at again.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from messaging.signers import Configured
+from messaging.signers import Configured, authorities
 from trust.certificates import Certificate, parse_certificate
-from vocabulary.faults import CertificateInvalid, PeerMismatch
+from vocabulary.faults import CertificateInvalid, Fault, PeerMismatch
 
 CIPHER_SUITES: Final = "ECDHE-RSA-AES256-GCM-SHA384"
 TLS_VERSION: Final = "TLSv1.3"
@@ -49,15 +49,21 @@ class TlsIdentity:
         The approved CAs are those of the configuration at each new connection.
         """
 
-        def fetch() -> grpc.ServerCertificateConfiguration:
-            approved = configuration.current().certification_authorities
-            roots = _pem([authority.certificate for authority in approved])
+        def approved() -> grpc.ServerCertificateConfiguration:
+            roots = _pem(authorities(configuration.current()))
             return grpc.ssl_server_certificate_configuration(
                 [(self.key, self.certificate)], roots
             )
 
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            try:
+                return approved()
+            except Fault:
+                # Hello is refused while there is no valid configuration.
+                return None
+
         return grpc.dynamic_ssl_server_credentials(
-            fetch(), fetch, require_client_authentication=True
+            approved(), cast("Any", fetch), require_client_authentication=True
         )
 
 

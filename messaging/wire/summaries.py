@@ -6,8 +6,7 @@ from datetime import UTC
 
 from google.protobuf.message import DecodeError
 
-from ledger.heads import HeadSummary
-from ledger.record import RecordedPart
+from ledger.record import HeadSummary, RecordedPart
 from messaging.envelope import Identities
 from messaging.parts import Direction, PartType
 from messaging.wire.faults import FAULTS

@@ -1,0 +1,38 @@
+"""What a security server shows over HTTP: that it runs, and its newest checkpoint.
+
+Read-only, and hashes only: no entry leaves by this door.
+"""
+
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from vocabulary.faults import Fault
+
+
+class Checkpoints(Protocol):
+    async def newest_checkpoint(self) -> bytes | None:
+        """Give the newest checkpoint as it was signed; raise LedgerUnavailable."""
+
+
+def app(ledger: Checkpoints) -> Starlette:
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "SERVING"})
+
+    async def checkpoint(_: Request) -> Response:
+        try:
+            note = await ledger.newest_checkpoint()
+        except Fault as fault:
+            return PlainTextResponse(f"{fault.code}: {fault.detail}\n", 503)
+        if note is None:
+            return PlainTextResponse("no round was closed yet\n", 404)
+        # C2SP tlog-tiles: text, cached for seconds.
+        headers = {"cache-control": "max-age=1"}
+        return PlainTextResponse(note, headers=headers)
+
+    return Starlette(
+        routes=[Route("/health", health), Route("/checkpoint", checkpoint)]
+    )

@@ -1,0 +1,1 @@
+"""Messages: what is signed, what is believed."""
