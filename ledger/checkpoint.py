@@ -136,6 +136,13 @@ class Checkpoint:
         return Imprint.of(self.note)
 
 
+@dataclass(frozen=True, slots=True)
+class RoundCheckpoint(Checkpoint):
+    """The checkpoint that closed a round of this ledger."""
+
+    round: int
+
+
 def verify_checkpoint(note: bytes, keys: Iterable[VerifierKey]) -> Checkpoint:
     """Believe a checkpoint: one of `keys` has signed it, and is named as its origin."""
     signed = parse_note(note)

@@ -14,9 +14,9 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from ledger.heads import HeadSummary
 from ledger.local_header import LocalHeader, moment_of
 from ledger.merkle import LEAF
+from ledger.record import HeadSummary
 from vocabulary.imprint import Imprint
 
 ROW = b"\x03"

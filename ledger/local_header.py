@@ -55,7 +55,10 @@ def microseconds(moment: datetime) -> int:
 
 
 def moment_of(since_epoch: int) -> datetime:
-    return EPOCH + timedelta(microseconds=since_epoch)
+    try:
+        return EPOCH + timedelta(microseconds=since_epoch)
+    except OverflowError as error:
+        raise ValueError("a time after the year 9999") from error
 
 
 @dataclass(frozen=True, slots=True)

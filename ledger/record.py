@@ -69,6 +69,27 @@ class RecordedPart:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadSummary:
+    """What a head says; text is empty and numbers are 0 where it says nothing."""
+
+    message_id: str
+    client: str
+    service: str
+    method: str
+    consumer_server: str
+    provider_server: str
+    direction: int
+    part: int
+    purpose: str
+    legal_basis: str
+    status: int
+    issued_at: datetime
+    fields_root: bytes
+    # The member whose key must have signed it.
+    signer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Who signed a part: the signature of its batch, and the path to it.
 

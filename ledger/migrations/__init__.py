@@ -1,0 +1,1 @@
+"""What alembic runs to bring schema "ledger" up to date."""

@@ -1,0 +1,11 @@
+"""Runs the revisions on the connection that ledger.store gives."""
+
+from alembic import context
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=None,
+    version_table="revision_of_schema",
+    version_table_schema="ledger",
+)
+context.run_migrations()
