@@ -24,8 +24,8 @@ class Asking:
 
     client: str = "EE-SANDBOX/GOV/70000349/tax"
     service: str = "EE-SANDBOX/GOV/70008440/population/persons/v1"
-    purpose: str = "tax-assessment"
-    legal_basis: str = "taxation-act-61"
+    purpose: str = "TAX_ASSESSMENT"
+    legal_basis: str = "MKS-30"
 
     def metadata(self, subject: str) -> Metadata:
         return (
