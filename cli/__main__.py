@@ -23,6 +23,7 @@ from cli.failures import (
     Misused,
     OutOfReach,
 )
+from cli.ledger_commands import ledger
 from cli.member_commands import members, subsystems
 from cli.output import Output, print_document
 from cli.request_commands import requests
@@ -43,6 +44,7 @@ app.add_typer(requests, name="requests")
 app.add_typer(services, name="service")
 app.add_typer(access, name="access")
 app.add_typer(certificates, name="certificate")
+app.add_typer(ledger, name="ledger")
 app.command(
     "call",
     epilog="Example: ristmik call --client EE-SANDBOX/GOV/70000349/tax"

@@ -11,13 +11,16 @@ from vocabulary.identifiers import SecurityServerId, SubsystemId
 
 @dataclass(frozen=True, slots=True)
 class ServerPart:
-    """One security server: addresses, and a superuser's DSN of its database."""
+    """One security server: addresses, and DSNs of its database."""
 
     id: SecurityServerId
     local: str
     http: str
     admin: str
+    # Of a superuser.
     database_dsn: str
+    # Of a role that may only read.
+    reader_dsn: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +74,5 @@ def _server(entry: Mapping[str, Any]) -> ServerPart:
         entry["http"],
         entry["admin"],
         entry["database_dsn"],
+        entry["reader_dsn"],
     )

@@ -48,8 +48,9 @@ class FakeInstance:
     administrations: tuple[FakeAdministration, FakeAdministration]
 
     def describe(self, **changes: Any) -> None:
-        """Write instance.json; `local` is where every server takes calls."""
+        """Write instance.json; all servers take calls at `local` and share `dsn`."""
         local = changes.get("local", "127.0.0.1:1")
+        dsn = changes.get("dsn", "postgresql://nobody@127.0.0.1:1/none")
         document = {
             "instance": "EE-SANDBOX",
             "dir": str(self.directory),
@@ -65,7 +66,8 @@ class FakeInstance:
                     "local": local,
                     "http": "http://127.0.0.1:1",
                     "admin": f"unix:{self.directory}/ss{number}",
-                    "database_dsn": "postgresql://nobody@127.0.0.1:1/none",
+                    "database_dsn": dsn,
+                    "reader_dsn": dsn,
                 }
                 for number, id_ in enumerate(SERVERS)
             ],
