@@ -34,7 +34,8 @@ class _Watched:
     certificate: Certificate
     issuer: Certificate
     status: CertificateStatus | None = None
-    refused: CertificateRevoked | CertificateStatusUnknown | None = None
+    revoked: CertificateRevoked | None = None
+    revocation_learnt_at: datetime | None = None
 
 
 class CertificateStatuses:
@@ -65,26 +66,32 @@ class CertificateStatuses:
     def learn(
         self, certificate: Certificate, response: bytes, *, store: bool = True
     ) -> None:
-        """Take a response, if it is believed and newer than the one held."""
-        watched = self._watched[certificate.thumbprint]
+        """Take a response, if it is believed and newer than what is held.
+
+        What a peer staples may be older than a revocation that was learnt here.
+        """
+        watched, now = self._watched[certificate.thumbprint], self._clock()
         try:
-            status = self._verify(watched, response, self._clock())
+            status = self._verify(watched, response, now)
         except CertificateRevoked as fault:
-            watched.refused = fault
+            watched.revoked, watched.revocation_learnt_at = fault, now
         except Fault as fault:
             log.warning("ocsp response not believed", fault=fault.detail)
         else:
-            held = watched.status
+            held, revoked_at = watched.status, watched.revocation_learnt_at
+            if revoked_at is not None and status.this_update <= revoked_at:
+                return
             if held is None or held.this_update <= status.this_update:
-                watched.status, watched.refused = status, None
+                watched.status, watched.revoked = status, None
+                watched.revocation_learnt_at = None
                 if store:
                     self._store(certificate, response)
 
     def status(self, certificate: Certificate) -> CertificateStatus:
         """Raise CertificateRevoked, or CertificateStatusUnknown if none is fresh."""
         watched = self._watched[certificate.thumbprint]
-        if watched.refused is not None:
-            raise type(watched.refused)(watched.refused.detail)
+        if watched.revoked is not None:
+            raise CertificateRevoked(watched.revoked.detail)
         if watched.status is None:
             raise CertificateStatusUnknown(
                 f"no OCSP response for {certificate.subject} has been had yet; "

@@ -3,11 +3,15 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
+from ledger.record import HASH_OCTETS
+from messaging.verification import Delivered
 from messaging.wire.identifiers import server_from_pb, server_to_pb
+from messaging.wire.parts import part_from_pb
 from protos.v1 import exchange_pb2
 from protos.v1.exchange_pb2 import Frame, Frames
 from security_server.peer_identity import Hello
 from vocabulary.faults import FrameUnexpected
+from vocabulary.identifiers import SecurityServerId
 from vocabulary.imprint import Imprint
 
 # Of one stream message: frames, and octets unless one frame alone has more.
@@ -48,6 +52,19 @@ def batches(frames: Iterable[Frame]) -> Iterator[Frames]:
         octets += size
     if batch.frames:
         yield batch
+
+
+def delivered(frame: Frame, peer: SecurityServerId) -> Delivered:
+    """Read the part or fault that a frame carries; FrameUnexpected if malformed.
+
+    A part comes with the row hash of the peer's own record of it; only a fault of a
+    peer whose ledger is down has none.
+    """
+    fault = frame.WhichOneof("kind") == "fault"
+    if len(frame.row_hash) != HASH_OCTETS and (frame.row_hash or not fault):
+        raise FrameUnexpected("a part without the row hash of its sender's record")
+    message = part_from_pb(frame.fault if fault else frame.part)
+    return Delivered(message, peer, frame.row_hash or None)
 
 
 def hello_frame(hello: Hello) -> Frame:

@@ -5,7 +5,7 @@ for many and an idle pair waits for nobody.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -15,10 +15,9 @@ from messaging.signers import Signers
 from messaging.signing import SignedPart
 from messaging.transport import fault_of_status
 from messaging.verification import Delivered
-from messaging.wire.parts import part_from_pb, part_to_pb
+from messaging.wire.parts import part_to_pb
 from protos.v1.exchange_pb2 import Cancel, Frame, Frames
-from protos.v1.exchange_pb2_grpc import ExchangeServiceAsyncStub
-from security_server.frames import Given, batches, hello_frame, read_hello
+from security_server.frames import Given, batches, delivered, hello_frame, read_hello
 from security_server.peer_identity import Peer, PeerIdentity
 from vocabulary.faults import (
     DeadlineExceeded,
@@ -47,9 +46,12 @@ class _Outgoing:
 
 class Lane:
     def __init__(
-        self, stub: ExchangeServiceAsyncStub, identity: PeerIdentity, signers: Signers
+        self,
+        new_stream: Callable[[], Stream],
+        identity: PeerIdentity,
+        signers: Signers,
     ) -> None:
-        self._stub = stub
+        self._new_stream = new_stream
         self._identity = identity
         self._signers = signers
         self._given = Given()
@@ -61,7 +63,7 @@ class Lane:
 
     async def open(self, called: SecurityServerId, timeout_s: float) -> None:
         """Say Hello and be answered; raise the peer's refusal or PeerUnreachable."""
-        stream: Stream = self._stub.Exchange()
+        stream = self._new_stream()
         try:
             with before_execution():
                 peer = await self._greet(stream, called, timeout_s)
@@ -184,14 +186,10 @@ class Lane:
         kind = frame.WhichOneof("kind")
         if exchange is None or exchange.answer.done() or kind not in {"part", "fault"}:
             return
-        pb = frame.part if kind == "part" else frame.fault
         try:
-            message = part_from_pb(pb)
+            exchange.answer.set_result(delivered(frame, peer.server))
         except Fault as fault:
             exchange.answer.set_exception(fault)
-        else:
-            delivered = Delivered(message, peer.server, frame.row_hash)
-            exchange.answer.set_result(delivered)
 
     def _break(self, fault: Fault) -> None:
         """End all that wait: what was never written was surely not delivered."""

@@ -1,17 +1,33 @@
-"""What this server says no to, signed by its owner and recorded before it is said."""
+"""What this server says no to, signed by its owner and recorded before it is said.
+
+One thing leaves unrecorded: that the ledger is down, which it cannot hold. It carries
+no answer, and the caller has to know what became of the call.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
 
 from ledger.record import Kind
 from messaging.envelope import Request
 from messaging.parts import Refusal
 from messaging.signers import Configured
+from messaging.signing import SignedPart
 from messaging.verification import VerifiedRequest
 from messaging.wire.heads import encode_refusal
-from security_server.message_log import Logged, MessageLog
-from security_server.signer import FaultSigner, SignedFault
+from security_server.message_log import MessageLog
+from security_server.signer import FaultSigner
 from vocabulary.clock import Clock
-from vocabulary.faults import Cancelled, Fault, SubjectMismatch
+from vocabulary.faults import Cancelled, Fault, LedgerUnavailable, SubjectMismatch
 from vocabulary.identifiers import SecurityServerId
 from vocabulary.imprint import Imprint
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A signed fault on its way to a peer; no row hash if the ledger was down."""
+
+    message: SignedPart
+    row_hash: bytes
 
 
 class Refusals:
@@ -31,13 +47,18 @@ class Refusals:
 
     async def answer(
         self, fault: Fault, *, part: Imprint, verified: VerifiedRequest | None
-    ) -> Logged[SignedFault]:
+    ) -> Said:
         """Refuse a peer's part; the client is named only where it is believed."""
         fault.origin, fault.refused = self._server, part
         request = verified.request if verified else None
         refusal = self._refusal(fault, request)
         kind = Kind.RESPONSE_FAILED if verified else Kind.REQUEST_REFUSED
-        return await self._log.record(await self._signer.sign(refusal, kind))
+        signed = await self._signer.sign(refusal, kind)
+        try:
+            logged = await self._log.record(signed)
+        except LedgerUnavailable:
+            return Said(signed.message, row_hash=b"")
+        return Said(signed.message, logged.row_hash)
 
     async def record(self, request: Request, fault: Fault) -> None:
         """Record that a client of ours got a fault of ours instead of an answer.
@@ -48,12 +69,13 @@ class Refusals:
         fault.origin = self._server
         kind = _kind_of(fault)
         refusal = self._refusal(fault, request)
-        try:
-            signed = await self._signer.sign(refusal, kind)
-        except Fault:
-            await self._log.record_unsigned(kind, encode_refusal(refusal), fault)
-        else:
-            await self._log.record(signed)
+        with suppress(LedgerUnavailable):
+            try:
+                signed = await self._signer.sign(refusal, kind)
+            except Fault:
+                await self._log.record_unsigned(kind, encode_refusal(refusal), fault)
+            else:
+                await self._log.record(signed)
 
     def _refusal(self, fault: Fault, request: Request | None) -> Refusal:
         block = request.purpose_block if request else None
