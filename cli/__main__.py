@@ -15,6 +15,7 @@ from typer.main import get_command
 from cli.access_commands import access
 from cli.call_command import call
 from cli.certificate_commands import certificates
+from cli.doctor import doctor
 from cli.failures import (
     DONE,
     INTERRUPTED,
@@ -37,6 +38,7 @@ app = typer.Typer(
     help="A data-exchange bus for public administration.",
     epilog="Example: ristmik demo --keep",
 )
+app.command("doctor", epilog="Example: ristmik doctor --dir ./.ristmik")(doctor)
 app.add_typer(members, name="member")
 app.add_typer(subsystems, name="subsystem")
 app.add_typer(servers, name="server")

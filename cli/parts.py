@@ -8,6 +8,8 @@ from typing import Any, Self
 from cli.failures import Misused
 from vocabulary.identifiers import SecurityServerId, SubsystemId
 
+ANCHOR = Path("central-registry", "anchor.json")
+
 
 @dataclass(frozen=True, slots=True)
 class ServerPart:
@@ -31,6 +33,9 @@ class Parts:
     registry_address: str
     registry_admin: str
     trust_admin: str
+    trust_http: str
+    # The configuration anchor that the registry wrote.
+    anchor: Path
     servers: Sequence[ServerPart]
     clients: Mapping[SubsystemId, SecurityServerId]
 
@@ -43,6 +48,8 @@ class Parts:
                 document["registry"]["address"],
                 document["registry"]["admin"],
                 document["trust"]["admin"],
+                document["trust"]["ca"],
+                directory / ANCHOR,
                 tuple(map(_server, document["servers"])),
                 {
                     SubsystemId.parse(client["id"]): SecurityServerId.parse(
