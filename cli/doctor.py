@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.text import Text
 
 from cli.connection import find
-from cli.finding import Finding
 from cli.failures import NOT_SO, OutOfReach
+from cli.finding import Finding
 from cli.options import DEFAULT_DIRECTORY, AsJson, Directory
 from cli.output import Output
 from cli.parts import Parts

@@ -59,7 +59,10 @@ class FakeInstance:
                 "address": "127.0.0.1:1",
                 "admin": f"unix:{self.directory}/registry",
             },
-            "trust": {"admin": f"unix:{self.directory}/trust"},
+            "trust": {
+                "ca": "http://127.0.0.1:1",
+                "admin": f"unix:{self.directory}/trust",
+            },
             "servers": [
                 {
                     "id": id_,
