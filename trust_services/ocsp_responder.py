@@ -19,6 +19,15 @@ from vocabulary.clock import Clock
 # RFC 9654 §2.1: a nonce has at most 128 octets; a longer one makes a request malformed.
 _NONCE_LIMIT = 128
 
+
+def _refusal(status: OCSPResponseStatus) -> bytes:
+    refusal = ocsp.OCSPResponseBuilder.build_unsuccessful(status)
+    return refusal.public_bytes(Encoding.DER)
+
+
+MALFORMED_REQUEST = _refusal(OCSPResponseStatus.MALFORMED_REQUEST)
+TRY_LATER = _refusal(OCSPResponseStatus.TRY_LATER)
+
 Find: TypeAlias = Callable[[int], Awaitable[IssuedCertificate | None]]
 
 
@@ -43,7 +52,7 @@ class OcspResponder:
         self._clock = clock
 
     async def answer(self, question: bytes) -> bytes:
-        """Give a response to anything; what cannot be read is answered so."""
+        """Give a response to anything; what `find` raises passes through."""
         try:
             request = ocsp.load_der_ocsp_request(question)
             nonce = _nonce(request)
@@ -54,7 +63,7 @@ class OcspResponder:
             UnsupportedAlgorithm,
             x509.DuplicateExtension,
         ):
-            return _refusal(OCSPResponseStatus.MALFORMED_REQUEST)
+            return MALFORMED_REQUEST
         issued = None
         if self._is_ours(request, digest):
             issued = await self._find(request.serial_number)
@@ -113,8 +122,3 @@ def _nonce(request: ocsp.OCSPRequest) -> x509.OCSPNonce | None:
     if not 1 <= len(nonce.nonce) <= _NONCE_LIMIT:
         raise ValueError(f"a nonce of {len(nonce.nonce)} octets")
     return nonce
-
-
-def _refusal(status: OCSPResponseStatus) -> bytes:
-    refusal = ocsp.OCSPResponseBuilder.build_unsuccessful(status)
-    return refusal.public_bytes(Encoding.DER)

@@ -1,0 +1,107 @@
+"""The trust services of a sandbox: one program with an authority, OCSP and a TSA."""
+
+import asyncio
+import sys
+from typing import NoReturn
+
+import structlog
+from grpc import aio
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
+
+from messaging import daemon, transport
+from trust_services.authority import IssuedCertificate
+from trust_services.founding import Services, found
+from trust_services.ocsp_responder import OcspResponder
+from trust_services.service import SERVICE, CertificationAuthorityService
+from trust_services.settings import Settings
+from trust_services.store import Store
+from trust_services.time_stamping import TimeStampingAuthority
+from trust_services.web import GRACE_S, HttpServer, app, listen
+from vocabulary.clock import utc_now
+
+log = structlog.get_logger()
+
+RETRY_S = 0.5
+
+
+async def serve(settings: Settings) -> None:
+    store = Store(settings.database_dsn)
+    try:
+        services = await _found(settings, store)
+        await _serve(settings, services, store)
+    finally:
+        store.close()
+
+
+async def _found(settings: Settings, store: Store) -> Services:
+    """Wait for the database, which may start after us, or be migrated after."""
+    while True:
+        try:
+            await asyncio.to_thread(store.ping)
+            return await asyncio.to_thread(
+                found,
+                settings.directory,
+                instance=settings.instance,
+                ocsp_url=settings.ocsp_url,
+                store=store,
+                clock=utc_now,
+            )
+        except SQLAlchemyError as error:
+            log.warning("waiting for the database", why=str(error))
+            await asyncio.sleep(RETRY_S)
+
+
+async def _serve(settings: Settings, services: Services, store: Store) -> NoReturn:
+    http = HttpServer(_application(settings, services, store))
+    socket = listen(settings.http_listen)
+    admin = _administration(settings, services, store)
+    await admin.start()
+    serving = asyncio.create_task(http.serve(sockets=[socket]))
+    log.info("serving", http=settings.http_listen, admin=str(settings.admin_socket))
+    try:
+        # Not awaited itself: cancelling this must let it answer what it is asked.
+        await asyncio.wait({serving})
+    finally:
+        http.should_exit = True
+        await asyncio.gather(serving, admin.stop(GRACE_S))
+    raise RuntimeError("the HTTP server ended by itself")
+
+
+def _application(settings: Settings, services: Services, store: Store) -> Starlette:
+    authority, responder = services.authority.certificate, services.responder
+
+    async def find(serial: int) -> IssuedCertificate | None:
+        return await asyncio.to_thread(store.find, serial)
+
+    return app(
+        authority=authority,
+        responder=OcspResponder(
+            responder.key,
+            responder.certificate,
+            issuer=authority,
+            find=find,
+            validity=settings.ocsp_validity,
+            clock=utc_now,
+        ),
+        time_stamping=TimeStampingAuthority(
+            services.time_stamping.key,
+            services.time_stamping.certificate,
+            clock=utc_now,
+        ),
+        store=store,
+    )
+
+
+def _administration(settings: Settings, services: Services, store: Store) -> aio.Server:
+    server = transport.server(f"{settings.instance}/trust-services")
+    service = CertificationAuthorityService(services.authority, store, utc_now)
+    service.add_to(server)
+    transport.add_health(server)
+    transport.add_reflection(server, [SERVICE])
+    transport.bind_socket(server, settings.admin_socket)
+    return server
+
+
+if __name__ == "__main__":
+    sys.exit(daemon.main("trust_services", Settings, serve))

@@ -1,0 +1,1 @@
+"""Migrations of the authority's database, run by the role that owns it."""
