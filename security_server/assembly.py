@@ -81,6 +81,7 @@ def assemble(
     peers = Peers(configuration, identity, keys.tls, signers, now_s)
     refusals = Refusals(server, configuration, FaultSigner(batch), log, clock)
     consumer = Consumer(rights, RequestSigner(batch, clock), log, peers, verifier)
-    provider = Provider(verifier, rights, log, system, ResponseSigner(batch, clock))
+    answers = ResponseSigner(batch, clock)
+    provider = Provider(verifier, rights, log, system, answers, refusals)
     exchange = ExchangeServicer(server, identity, signers, verifier, provider, refusals)
     return Assembled(consumer, exchange, peers, refusals)

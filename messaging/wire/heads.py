@@ -191,6 +191,7 @@ def encode_refusal(said: Refusal) -> Part:
         refused_imprint=said.refused.octets if said.refused else b"",
         purpose=said.purpose,
         legal_basis=said.legal_basis,
+        repeats=said.repeats,
     )
     return Part(PartType.FAULT, head.SerializeToString(), fields)
 
@@ -215,6 +216,7 @@ def decode_refusal(part: Part) -> Refusal:
         purpose=pb.purpose,
         legal_basis=pb.legal_basis,
         subjects=subjects,
+        repeats=pb.repeats,
     )
 
 

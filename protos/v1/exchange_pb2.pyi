@@ -491,6 +491,7 @@ class FaultHead(_message.Message):
     REFUSED_IMPRINT_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
     LEGAL_BASIS_FIELD_NUMBER: _builtins.int
+    REPEATS_FIELD_NUMBER: _builtins.int
     fields_root: _builtins.bytes
     code: _fault_pb2.FaultCode.ValueType
     execution: _fault_pb2.Execution.ValueType
@@ -498,6 +499,8 @@ class FaultHead(_message.Message):
     purpose: _builtins.str
     """Codes from the instance's lists, where the refused call named such."""
     legal_basis: _builtins.str
+    repeats: _builtins.int
+    """How many more of the same were refused in that second and not recorded each."""
     @_builtins.property
     def identities(self) -> Global___Identities:
         """Absent when the server that refuses could not read them."""
@@ -518,10 +521,11 @@ class FaultHead(_message.Message):
         refused_imprint: _builtins.bytes = ...,
         purpose: _builtins.str = ...,
         legal_basis: _builtins.str = ...,
+        repeats: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identities", b"identities", "issued_at", b"issued_at", "origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "execution", b"execution", "fields_root", b"fields_root", "identities", b"identities", "issued_at", b"issued_at", "legal_basis", b"legal_basis", "origin", b"origin", "purpose", b"purpose", "refused_imprint", b"refused_imprint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "execution", b"execution", "fields_root", b"fields_root", "identities", b"identities", "issued_at", b"issued_at", "legal_basis", b"legal_basis", "origin", b"origin", "purpose", b"purpose", "refused_imprint", b"refused_imprint", "repeats", b"repeats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,7 +11,9 @@ from grpc import aio
 from examples.agencies.population.v1 import population_pb2
 from ledger.record import Kind
 from messaging.envelope import PurposeBlock, Response
+from messaging.parts import Part
 from messaging.transport import OPTIONS
+from messaging.wire.heads import decode_refusal
 from protos.v1.exchange_pb2 import Frame, Frames, SignedPart
 from protos.v1.exchange_pb2_grpc import ExchangeServiceStub
 from security_server.registrations import AccessRight
@@ -395,3 +397,21 @@ async def test_no_client_certificate_no_stream(agencies):
         stream = ExchangeServiceStub(channel).Exchange(timeout=5)
         with pytest.raises(aio.AioRpcError):
             await stream.read()
+
+
+async def test_refusals_that_are_alike_fold_within_a_second(agencies):
+    agencies.grant()
+    for _ in range(5):
+        with pytest.raises(AccessDenied):
+            await agencies.tax.exchange(request())
+    ledger = agencies.population.ledger
+    assert ledger.kinds == ["REQUEST_REFUSED", "RESPONSE_FAILED"]
+    await agencies.population.assembled.refusals.record_repeats()
+    counted = decode_refusal(
+        Part(
+            "ristmik.fault.v1", ledger.records[-1].part.head, ledger.records[-1].fields
+        )
+    )
+    assert (len(ledger.records), counted.repeats) == (3, 4)
+    # The consumer's own ledger holds every one: it asked, and was refused.
+    assert agencies.tax.ledger.kinds == ["REQUEST_SENT", "RESPONSE_FAILED"] * 5
