@@ -47,7 +47,7 @@ class Diagnosis:
 
     def _programs(self) -> Iterator[tuple[str, Check]]:
         parts = self._parts
-        yield "trust-services", http_health(f"{parts.trust_http}/health")
+        yield "trust-services", http_health(parts.trust_health)
         yield "trust-services, administration", grpc_health(parts.trust_admin)
         yield "central-registry", grpc_health(parts.registry_address)
         yield "central-registry, administration", grpc_health(parts.registry_admin)

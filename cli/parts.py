@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urljoin
 
 from cli.failures import Misused
 from vocabulary.identifiers import SecurityServerId, SubsystemId
-
-ANCHOR = Path("central-registry", "anchor.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +22,8 @@ class ServerPart:
     database_dsn: str
     # Of a role that may only read.
     reader_dsn: str
+    # Where the keys of its subject index are, outside the database.
+    subject_keys: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Parts:
     registry_address: str
     registry_admin: str
     trust_admin: str
-    trust_http: str
+    trust_health: str
     # The configuration anchor that the registry wrote.
     anchor: Path
     servers: Sequence[ServerPart]
@@ -48,8 +49,8 @@ class Parts:
                 document["registry"]["address"],
                 document["registry"]["admin"],
                 document["trust"]["admin"],
-                document["trust"]["ca"],
-                directory / ANCHOR,
+                urljoin(document["trust"]["ca"], "/health"),
+                Path(document["registry"]["anchor"]),
                 tuple(map(_server, document["servers"])),
                 {
                     SubsystemId.parse(client["id"]): SecurityServerId.parse(
@@ -82,4 +83,5 @@ def _server(entry: Mapping[str, Any]) -> ServerPart:
         entry["admin"],
         entry["database_dsn"],
         entry["reader_dsn"],
+        Path(entry["subject_keys"]),
     )

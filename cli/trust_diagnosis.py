@@ -5,21 +5,15 @@ from datetime import datetime, timedelta
 
 import httpx2
 
-from cli.connection import ask, certification_authority, channel_to
+from cli.configuration import current_configuration
+from cli.connection import ask, certification_authority
 from cli.failures import CommandFailure
 from cli.finding import Finding
 from cli.parts import Parts
-from protos.v1.configuration_pb2 import GetGlobalConfigurationRequest
-from protos.v1.configuration_pb2_grpc import GlobalConfigurationServiceStub
 from protos.v1.trust_services_pb2 import IssuedCertificate, ListCertificatesRequest
 from trust import ocsp, timestamps
 from trust.certificates import Certificate, parse_certificate
-from trust.configuration_anchor import ConfigurationAnchor
-from trust.global_configuration import (
-    Authority,
-    GlobalConfiguration,
-    verify_configuration,
-)
+from trust.global_configuration import Authority, GlobalConfiguration
 from vocabulary.faults import CertificateStatusUnknown, Fault
 from vocabulary.imprint import Imprint
 
@@ -40,7 +34,7 @@ class TrustDiagnosis:
 
     async def findings(self) -> AsyncIterator[Finding]:
         try:
-            configuration = self._configuration()
+            configuration = current_configuration(self._parts, now=self._now)
         except (Fault, CommandFailure) as error:
             yield Finding(
                 "global configuration",
@@ -60,21 +54,6 @@ class TrustDiagnosis:
                 yield await self._time_stamping(client, authority)
             for issued in self._issued():
                 yield await self._certificate(client, issued, configuration)
-
-    def _configuration(self) -> GlobalConfiguration:
-        anchor = ConfigurationAnchor.load(self._parts.anchor)
-        with channel_to(self._parts.registry_address) as channel:
-            answer = ask(
-                GlobalConfigurationServiceStub(channel).GetGlobalConfiguration,
-                GetGlobalConfigurationRequest(),
-                of="the central registry",
-            )
-        return verify_configuration(
-            answer.configuration.SerializeToString(),
-            anchor=anchor,
-            previous=None,
-            now=self._now,
-        )
 
     def _issued(self) -> Iterator[IssuedCertificate]:
         """Give certificates that still count: one that was replaced has a newer one."""

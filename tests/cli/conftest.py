@@ -58,9 +58,10 @@ class FakeInstance:
                 "id": "EE-SANDBOX/registry",
                 "address": "127.0.0.1:1",
                 "admin": f"unix:{self.directory}/registry",
+                "anchor": f"{self.directory}/anchor.json",
             },
             "trust": {
-                "ca": "http://127.0.0.1:1",
+                "ca": "http://127.0.0.1:1/ca.pem",
                 "admin": f"unix:{self.directory}/trust",
             },
             "servers": [
@@ -71,6 +72,7 @@ class FakeInstance:
                     "admin": f"unix:{self.directory}/ss{number}",
                     "database_dsn": dsn,
                     "reader_dsn": dsn,
+                    "subject_keys": f"{self.directory}/subject-keys",
                 }
                 for number, id_ in enumerate(SERVERS)
             ],
