@@ -6,9 +6,13 @@ server, and a member and a server before the subsystem that they have and carry.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from central_registry.records import AuthorityKind, CodeList, Records
 from central_registry.requests import Asked, Kind, RegistrationRequest, State
@@ -33,6 +37,8 @@ from vocabulary.faults import (
     RequestUnknown,
 )
 from vocabulary.identifiers import MemberId, SecurityServerId, SubsystemId
+
+Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,7 @@ class Members:
         with invalid():
             parsed = parse_certificate(certificate)
             authority = Authority(parse_name(name), parsed, parse_url(url))
+            _require_use(parsed, kind)
         self.records.approve_authority(kind, authority, now=self.now)
 
     def list_code(self, code: str, *, in_: CodeList, name: str) -> None:
@@ -270,6 +277,25 @@ class News:
     address: str
     certificate: Certificate | None
     checkpoint_key: str
+
+
+def _extension(certificate: Certificate, kind: type[Extension]) -> Extension:
+    return certificate.x509.extensions.get_extension_for_class(kind).value
+
+
+def _require_use(certificate: Certificate, kind: AuthorityKind) -> None:
+    serves = False
+    with suppress(x509.ExtensionNotFound):
+        match kind:
+            case AuthorityKind.CERTIFICATION:
+                serves = _extension(certificate, x509.BasicConstraints).ca
+            case AuthorityKind.TIME_STAMPING:
+                usages = _extension(certificate, x509.ExtendedKeyUsage)
+                serves = ExtendedKeyUsageOID.TIME_STAMPING in usages
+    if not serves:
+        raise ValueError(
+            f"the certificate of {certificate.subject} is not for {kind.lower()}"
+        )
 
 
 @contextmanager
