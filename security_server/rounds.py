@@ -10,7 +10,7 @@ from typing import Protocol
 import httpx2
 import structlog
 
-from ledger.checkpoint import Checkpoint
+from ledger.checkpoint import RoundCheckpoint
 from messaging.signers import Configured
 from trust.timestamps import fetch, verify_token
 from vocabulary.clock import Clock
@@ -23,7 +23,7 @@ ROUND_S = 1.0
 
 
 class RoundLedger(Protocol):
-    async def close_round(self) -> Checkpoint: ...
+    async def close_round(self) -> RoundCheckpoint: ...
 
     async def add_time_stamp(self, round_: int, token: bytes) -> None: ...
 
@@ -68,10 +68,10 @@ class Rounds:
         elapsed = self._clock() - self._stamped_at
         return elapsed.total_seconds() >= interval.total_seconds() - ROUND_S / 2
 
-    async def _stamp(self, checkpoint: Checkpoint) -> None:
+    async def _stamp(self, checkpoint: RoundCheckpoint) -> None:
         began = self._clock()
         try:
-            token = await self._token(Imprint.of(checkpoint.note))
+            token = await self._token(checkpoint.imprint)
             await self._ledger.add_time_stamp(checkpoint.round, token)
         except Fault as fault:
             self.last_failure = fault.detail

@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from vocabulary.faults import Fault
+from ledger.checkpoint import RoundCheckpoint
 
 
 class Checkpoints(Protocol):
-    async def newest_checkpoint(self) -> bytes | None:
-        """Give the newest checkpoint as it was signed; raise LedgerUnavailable."""
+    @property
+    def newest_checkpoint(self) -> RoundCheckpoint | None: ...
 
 
 def app(ledger: Checkpoints) -> Starlette:
@@ -23,15 +23,12 @@ def app(ledger: Checkpoints) -> Starlette:
         return JSONResponse({"status": "SERVING"})
 
     async def checkpoint(_: Request) -> Response:
-        try:
-            note = await ledger.newest_checkpoint()
-        except Fault as fault:
-            return PlainTextResponse(f"{fault.code}: {fault.detail}\n", 503)
-        if note is None:
+        newest = ledger.newest_checkpoint
+        if newest is None:
             return PlainTextResponse("no round was closed yet\n", 404)
         # C2SP tlog-tiles: text, cached for seconds.
         headers = {"cache-control": "max-age=1"}
-        return PlainTextResponse(note, headers=headers)
+        return PlainTextResponse(newest.note, headers=headers)
 
     return Starlette(
         routes=[Route("/health", health), Route("/checkpoint", checkpoint)]
