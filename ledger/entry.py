@@ -16,7 +16,7 @@ from uuid import UUID
 
 from ledger.local_header import LocalHeader, moment_of
 from ledger.merkle import LEAF
-from ledger.record import HeadSummary
+from ledger.record import HeadSummary, RecordedPart
 from vocabulary.imprint import Imprint
 
 ROW = b"\x03"
@@ -103,6 +103,56 @@ class LinkedEntry:
     prev: bytes
     row_hash: bytes
     columns: QueryColumns
+
+    @property
+    def row(self) -> tuple[object, ...]:
+        """Its columns in the order of the table."""
+        return (
+            self.seq,
+            self.round,
+            self.local_header,
+            self.part_type,
+            self.head,
+            self.commitments,
+            self.fields_root,
+            self.prev,
+            self.row_hash,
+            *self.columns,
+        )
+
+
+def link(
+    part: RecordedPart | None,
+    *,
+    seq: int,
+    round_number: int,
+    local_header: bytes,
+    commitments: bytes,
+    fields_root: bytes,
+    prev: bytes,
+    columns: QueryColumns,
+) -> LinkedEntry:
+    """Make the entry that comes after the one whose row hash is `prev`."""
+    imprint = None if part is None else part.imprint
+    return LinkedEntry(
+        seq,
+        round_number,
+        local_header,
+        None if part is None else _text(part.type),
+        None if part is None else part.head,
+        commitments,
+        fields_root,
+        prev,
+        row_hash(
+            seq=seq,
+            round_number=round_number,
+            local_header=local_header,
+            imprint=imprint,
+            fields_root=fields_root,
+            prev=prev,
+        ),
+        columns,
+    )
 
 
 def _text(value: str) -> str | None:

@@ -142,11 +142,13 @@ SELECT ledger.protect('ledger.evidence', 'refuse_change', 'refuse_change');
 SELECT ledger.protect('ledger.head', 'refuse_going_back', 'refuse_change');
 """
 
+# There is always one whole partition ahead; from entry `again_from` on, ask again.
 # A partition bears its own triggers: a row trigger sees no TRUNCATE, and a statement
 # trigger on the parent sees nothing done to a partition by name. It is made beside the
 # table and attached empty, which does not stop those who read and write.
 _PARTITIONS = """
-CREATE FUNCTION ledger.create_partitions(until bigint) RETURNS bigint
+CREATE FUNCTION ledger.create_partitions(
+    until bigint, OUT again_from bigint, OUT ready_until bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     width CONSTANT bigint := {width};
@@ -163,7 +165,7 @@ BEGIN
         INTO number
         FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
         WHERE inhparent = 'ledger.entry'::regclass;
-    WHILE number * width <= until LOOP
+    WHILE number * width <= until + width LOOP
         FOREACH parent IN ARRAY
             ARRAY['entry', 'opening', 'subject_index', 'subject_index_withheld']
         LOOP
@@ -181,7 +183,8 @@ BEGIN
         END LOOP;
         number := number + 1;
     END LOOP;
-    RETURN number * width;
+    again_from := (number - 1) * width;
+    ready_until := number * width;
 END $$;
 
 CREATE FUNCTION ledger.refuse_truncate_of(target regclass) RETURNS void
