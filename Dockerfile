@@ -33,6 +33,7 @@ RUN groupadd --gid 10001 ristmik \
 COPY --from=build /opt/ristmik /opt/ristmik
 # The agencies' own systems are no part of the product: they are run from here.
 COPY examples /opt/agencies/examples
+COPY deploy/service.sh /usr/local/bin/
 ENV PATH=/opt/ristmik/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     RISTMIK_DIR=/var/lib/ristmik
