@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from messaging.signers import Configured, authorities
 from trust.certificates import Certificate, parse_certificate
+from trust.global_configuration import GlobalConfiguration
 from vocabulary.faults import CertificateInvalid, Fault, PeerMismatch
 
 CIPHER_SUITES: Final = "ECDHE-RSA-AES256-GCM-SHA384"
@@ -43,27 +44,32 @@ class TlsIdentity:
         """Believe only exactly these certificates at the other end."""
         return grpc.ssl_channel_credentials(_pem(pinned), self.key, self.certificate)
 
-    def server_credentials(self, configuration: Configured) -> grpc.ServerCredentials:
+    def server_credentials(
+        self, configuration: Configured, *, first: GlobalConfiguration
+    ) -> grpc.ServerCredentials:
         """Let in whoever holds a certificate of an approved CA; Hello sees to the rest.
 
-        The approved CAs are those of the configuration at each new connection.
+        The approved CAs are those of `first`, then of the configuration at each new
+        connection.
         """
 
-        def approved() -> grpc.ServerCertificateConfiguration:
-            roots = _pem(authorities(configuration.current()))
+        def letting_in(
+            configured: GlobalConfiguration,
+        ) -> grpc.ServerCertificateConfiguration:
+            roots = _pem(authorities(configured))
             return grpc.ssl_server_certificate_configuration(
                 [(self.key, self.certificate)], roots
             )
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
             try:
-                return approved()
+                return letting_in(configuration.current())
             except Fault:
                 # Hello is refused while there is no valid configuration.
                 return None
 
         return grpc.dynamic_ssl_server_credentials(
-            approved(), cast("Any", fetch), require_client_authentication=True
+            letting_in(first), cast("Any", fetch), require_client_authentication=True
         )
 
 

@@ -157,7 +157,7 @@ class Side:
         exchange_pb2_grpc.add_ExchangeServiceServicer_to_server(
             self.assembled.exchange, self.grpc
         )
-        credentials = self.keys().tls.server_credentials(registry)
+        credentials = self.keys().tls.server_credentials(registry, first=registry.held)
         port = self.grpc.add_secure_port(f"127.0.0.1:{port}", credentials)
         await self.grpc.start()
         return port
