@@ -1,10 +1,16 @@
-"""One launcher at a time on one directory."""
+"""One launcher at a time on one directory, and who that is."""
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
+from cli.processes import RunningProgram
 from cli.sandbox_failures import DirectoryUnusable
+
+
+class InUse(DirectoryUnusable):
+    """A directory whose lock somebody holds."""
 
 
 class DirectoryLock:
@@ -15,20 +21,43 @@ class DirectoryLock:
         self._descriptor: int | None = None
 
     def take(self) -> None:
-        """Raise DirectoryUnusable if somebody holds it."""
+        """Write down who holds it from now on; raise InUse if somebody does."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self._path, flags, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
-            raise DirectoryUnusable(
+            raise InUse(
                 f"{self._path.parent} is in use by another launcher: stop that one "
                 "(ristmik down), or choose another directory"
             ) from error
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, b"%d\n" % os.getpid())
         self._descriptor = descriptor
 
     def release(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def holder(self) -> RunningProgram | None:
+        """Find the program whose number is written down, if it has the file open."""
+        try:
+            pid = int(self._path.read_text())
+        except (OSError, ValueError):
+            return None
+        program = RunningProgram.find(pid, command_contains="")
+        if program is not None and not self._is_open_in(pid):
+            program.close()
+            return None
+        return program
+
+    def _is_open_in(self, pid: int) -> bool:
+        path = self._path.resolve()
+        with suppress(OSError):
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    if descriptor.readlink() == path:
+                        return True
+        return False

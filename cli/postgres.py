@@ -108,6 +108,19 @@ class PrivatePostgres:
             self._postmaster = None
         self._lock.release()
 
+    def stop_left_running(self) -> None:
+        """Stop the server that a killed launcher left, if there is one."""
+        if not self._data.exists():
+            return
+        self._lock.take()
+        try:
+            left = Postmaster.left_running(self._data)
+            if left is not None:
+                self._report(f"stopping the PostgreSQL (pid {left.program.pid})")
+                left.stop()
+        finally:
+            self._lock.release()
+
     def interrupt(self) -> None:
         self._interrupted.set()
 

@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ READY_WITHIN_S = 180.0
 STOP_WITHIN_S = 30.0
 _POLL_S = 0.1
 _REPORT_EVERY_S = 10.0
+# Told to stop before it could listen to that, a program ends by the signal itself.
+_STOPPED = (0, -signal.SIGTERM)
 _DIRECT = dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
 
 Report = Callable[[str], None]
@@ -61,23 +63,22 @@ class _Child:
 
 
 class Supervisor:
-    """Starts programs in waves and stops them in the opposite order."""
+    """Starts programs, and stops them wave by wave, the highest first."""
 
     def __init__(self, *, directory: Path, report: Report) -> None:
         """Programs run in `directory`, from which their modules are imported."""
         self._directory = directory
         self._report = report
-        self._waves: list[dict[str, _Child]] = []
+        self._waves: dict[int, dict[str, _Child]] = {}
         self._ended: dict[str, Ended] = {}
         self._one_ended = asyncio.Event()
 
-    def start(self, programs: Sequence[Program]) -> None:
-        """Start a wave of programs; it does not wait for them to be ready."""
-        wave: dict[str, _Child] = {}
-        self._waves.append(wave)
+    def start(self, *programs: Program, wave: int = 0) -> None:
+        """Start programs of a wave; it does not wait for them to be ready."""
         for program in programs:
             running = RunningProgram.of_child(self._spawn(program))
-            child = wave[program.name] = _Child(program, running)
+            child = _Child(program, running)
+            self._waves.setdefault(wave, {})[program.name] = child
             self._watch(child)
 
     def watch(self, name: str, *, descriptor: int, log: Path) -> None:
@@ -127,10 +128,10 @@ class Supervisor:
             waited += _POLL_S
 
     async def stop(self) -> bool:
-        """Stop all, the last wave first; False if one did not end as it should."""
+        """Stop all, the highest wave first; False if one did not end as it should."""
         well = True
         while self._waves:
-            wave = self._waves.pop()
+            wave = self._waves.pop(max(self._waves))
             ends = [self._stop(child) for child in wave.values()]
             well = all(await asyncio.gather(*ends)) and well
         return well
@@ -150,7 +151,7 @@ class Supervisor:
             )
 
     def _child(self, name: str) -> _Child:
-        return next(wave[name] for wave in self._waves if name in wave)
+        return next(wave[name] for wave in self._waves.values() if name in wave)
 
     def _watch(self, child: _Child) -> None:
         def note() -> None:
@@ -180,12 +181,13 @@ class Supervisor:
             running.send(signal.SIGKILL)
             await asyncio.to_thread(running.has_ended, within_s=STOP_WITHIN_S)
         status = running.close()
-        if status:
-            self._report(str(Ended(name, status, child.program.log)))
-        return not status
+        if status in _STOPPED:
+            return True
+        self._report(str(Ended(name, status, child.program.log)))
+        return False
 
 
-async def stop_left_running(programs: Sequence[Program], *, report: Report) -> None:
+async def stop_left_running(programs: Iterable[Program], *, report: Report) -> None:
     """Stop what a killed supervisor left: the programs with these very commands."""
     left = [
         (program, running)

@@ -82,8 +82,8 @@ async def until_started(supervisor: Supervisor, tmp_path: Path, name: str) -> No
 
 async def test_stops_the_last_wave_first(supervisor: Supervisor, tmp_path: Path):
     waves = (["a", "b"], ["c"], ["d"])
-    for wave in waves:
-        supervisor.start([program(tmp_path, name) for name in wave])
+    for wave, names in enumerate(waves):
+        supervisor.start(*(program(tmp_path, name) for name in names), wave=wave)
     for name in "abcd":
         await until_started(supervisor, tmp_path, name)
     pids = [supervisor.pid(name) for name in "abcd"]
@@ -98,7 +98,7 @@ async def test_stops_the_last_wave_first(supervisor: Supervisor, tmp_path: Path)
 async def test_programs_run_in_sessions_of_their_own_closed_to_others(
     supervisor: Supervisor, tmp_path: Path
 ):
-    supervisor.start([program(tmp_path, "a")])
+    supervisor.start(program(tmp_path, "a"))
     await until_started(supervisor, tmp_path, "a")
     assert os.getsid(supervisor.pid("a")) == supervisor.pid("a")
     assert (tmp_path / "a").stat().st_mode & 0o077 == 0
@@ -107,7 +107,7 @@ async def test_programs_run_in_sessions_of_their_own_closed_to_others(
 async def test_reports_one_that_dies_with_the_end_of_its_log(
     supervisor: Supervisor, tmp_path: Path, reports: Reports
 ):
-    supervisor.start([program(tmp_path, "a"), program(tmp_path, "b", DYING)])
+    supervisor.start(program(tmp_path, "a"), program(tmp_path, "b", DYING))
     await supervisor.one_ended()
     [ended] = supervisor.ended
     assert (ended.name, ended.status) == ("b", 7)
@@ -117,7 +117,7 @@ async def test_reports_one_that_dies_with_the_end_of_its_log(
 
 
 async def test_reports_one_that_is_killed(supervisor: Supervisor, tmp_path: Path):
-    supervisor.start([program(tmp_path, "a")])
+    supervisor.start(program(tmp_path, "a"))
     await until_started(supervisor, tmp_path, "a")
     os.kill(supervisor.pid("a"), signal.SIGKILL)
     await supervisor.one_ended()
@@ -127,7 +127,7 @@ async def test_reports_one_that_is_killed(supervisor: Supervisor, tmp_path: Path
 async def test_waiting_for_a_dead_program_ends_with_its_log(
     supervisor: Supervisor, tmp_path: Path
 ):
-    supervisor.start([program(tmp_path, "b", DYING)])
+    supervisor.start(program(tmp_path, "b", DYING))
     with pytest.raises(ProgramFailed, match=r"(?s)b ended with status 7.*the cause"):
         await until_started(supervisor, tmp_path, "b")
 
@@ -140,7 +140,7 @@ async def test_waiting_ends_when_it_takes_too_long(
 ):
     monkeypatch.setattr(supervising, "READY_WITHIN_S", 0.5)
     monkeypatch.setattr(supervising, "_REPORT_EVERY_S", 0.2)
-    supervisor.start([program(tmp_path, "a")])
+    supervisor.start(program(tmp_path, "a"))
 
     async def never() -> None:
         raise NotReady("it lacks this")
@@ -157,7 +157,7 @@ async def test_one_that_ignores_being_told_is_killed_and_said(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(supervising, "STOP_WITHIN_S", 0.3)
-    supervisor.start([program(tmp_path, "a", STUBBORN)])
+    supervisor.start(program(tmp_path, "a", STUBBORN))
     await until_started(supervisor, tmp_path, "a")
     pid = supervisor.pid("a")
     assert not await supervisor.stop()
@@ -168,7 +168,7 @@ async def test_one_that_ignores_being_told_is_killed_and_said(
 async def test_one_that_stops_with_an_error_is_said(
     supervisor: Supervisor, tmp_path: Path, reports: Reports
 ):
-    supervisor.start([program(tmp_path, "a", UNGRACEFUL)])
+    supervisor.start(program(tmp_path, "a", UNGRACEFUL))
     await until_started(supervisor, tmp_path, "a")
     assert not await supervisor.stop()
     assert any("a ended with status 9" in text for text in reports)
@@ -192,7 +192,7 @@ async def test_watches_a_program_started_elsewhere(
 async def test_stops_what_a_killed_supervisor_left(tmp_path: Path, reports: Reports):
     left, other = program(tmp_path, "left"), program(tmp_path, "other")
     killed = Supervisor(directory=tmp_path, report=reports)
-    killed.start([left, other])
+    killed.start(left, other)
     for name in ("left", "other"):
         await until_started(killed, tmp_path, name)
     [found] = find_by_command(left.command)
@@ -212,7 +212,7 @@ def test_a_number_that_is_another_programs_is_not_taken_for_ours():
 
 
 async def test_http_health(supervisor: Supervisor, tmp_path: Path):
-    supervisor.start([program(tmp_path, "web", HTTP)])
+    supervisor.start(program(tmp_path, "web", HTTP))
     await until_started(supervisor, tmp_path, "web")
     address = f"127.0.0.1:{(tmp_path / 'web').read_text()}"
     await all_of(http_health(f"http://{address}/health"))()
@@ -237,7 +237,7 @@ async def test_grpc_health_of_an_agencys_system(tmp_path: Path, reports: Reports
     supervisor = Supervisor(directory=root, report=reports)
     command = (sys.executable, "-m", "examples.agencies.health", "--listen")
     log = tmp_path / "health.log"
-    supervisor.start([Program("health", (*command, "127.0.0.1:0"), log)])
+    supervisor.start(Program("health", (*command, "127.0.0.1:0"), log))
 
     async def listening() -> None:
         if b" listens on " not in log.read_bytes():
