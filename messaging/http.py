@@ -38,7 +38,7 @@ class HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    async def run(self, listening: socket.socket) -> None:
+    async def serve_on(self, listening: socket.socket) -> None:
         """Serve; when cancelled, first answer what has been asked."""
         serving = asyncio.create_task(self.serve(sockets=[listening]))
         try:
