@@ -28,7 +28,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from trust import inquiry
 from trust.algorithms import verify_foreign
-from trust.certificates import Certificate
+from trust.certificates import Certificate, require_whole_octets, strict_parsing
 from vocabulary.faults import (
     CertificateInvalid,
     CertificateRevoked,
@@ -143,7 +143,8 @@ def _parse(response: bytes) -> ocsp.OCSPResponse:
     if len(response) > inquiry.ANSWER_LIMIT:
         raise _unusable(f"more than {inquiry.ANSWER_LIMIT} octets")
     try:
-        parsed = ocsp.load_der_ocsp_response(response)
+        with strict_parsing():
+            parsed = ocsp.load_der_ocsp_response(response)
     except ValueError as error:
         raise _unusable(str(error)) from error
     if parsed.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
@@ -165,6 +166,7 @@ def _believed_answer(
 ) -> ocsp.OCSPSingleResponse:
     parsed = _parse(response)
     try:
+        require_whole_octets(parsed.signature, within=response)
         responder = _responder(parsed, issuer, at)
         verify_foreign(
             responder.public_key,
@@ -193,7 +195,8 @@ def _responder(
 ) -> Certificate:
     if _is_named(issuer.x509, response):
         return issuer
-    included = response.certificates
+    with strict_parsing():
+        included = response.certificates
     if len(included) > _CERTIFICATES_LIMIT:
         raise CertificateInvalid(f"more than {_CERTIFICATES_LIMIT} certificates in it")
     delegate = next((each for each in included if _is_named(each, response)), None)

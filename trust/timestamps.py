@@ -28,7 +28,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from trust import inquiry
 from trust.algorithms import verify_foreign
-from trust.certificates import Certificate
+from trust.certificates import Certificate, strict_parsing
 from trust.time_stamp_messages import (
     CONTENT_TYPE,
     DIGESTS,
@@ -147,7 +147,8 @@ def verify_token(
 
 def _decode(kind: type[_T], der: bytes, what: str) -> _T:
     try:
-        return asn1.decode_der(kind, der)
+        with strict_parsing():
+            return asn1.decode_der(kind, der)
     except ValueError as error:
         raise TimeStampInvalid(f"not {what}: {error}") from error
 

@@ -20,8 +20,9 @@ from cryptography.x509.oid import (
 )
 
 from trust.algorithms import PublicKey, algorithm_of, supported_key
-from trust.certificates import AUTHENTICATION, SIGNING, Certificate, Profile
+from trust.certificates import Certificate
 from trust.keys import SoftwareKey
+from trust.profiles import AUTHENTICATION, SIGNING, Profile
 from vocabulary.clock import Clock
 from vocabulary.faults import CertificateInvalid, RegistrationInvalid
 from vocabulary.identifiers import MemberId, SecurityServerId
