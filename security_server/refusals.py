@@ -108,10 +108,12 @@ class Refusals:
             return Said(signed.message, row_hash=b"")
         return Said(signed.message, logged.row_hash)
 
-    async def record(self, request: Request, fault: Fault) -> None:
+    async def record(self, request: Request | None, fault: Fault) -> None:
         """Record that a client of ours got a fault of ours instead of an answer.
 
         Before anything was sent its request is refused; after that the response failed.
+        There is no request where it cannot be said what was asked of whom. Raise
+        LedgerUnavailable: then that is what the client is told.
         """
         fault.origin = self._server
         kind, refusal = _kind_of(fault), self._refusal(fault, request)
@@ -134,7 +136,8 @@ class Refusals:
                 counted = replace(
                     fold.first, issued_at=self._clock(), repeats=fold.repeats
                 )
-                await self._record(counted, fold.kind)
+                with suppress(LedgerUnavailable):
+                    await self._record(counted, fold.kind)
 
     def _is_repeat(self, refusal: Refusal, kind: Kind) -> bool:
         """Count a refusal whose like was recorded within the second."""
@@ -148,13 +151,12 @@ class Refusals:
 
     async def _record(self, refusal: Refusal, kind: Kind) -> None:
         """A server without a good certificate records it all the same, unsigned."""
-        with suppress(LedgerUnavailable):
-            try:
-                signed = await self._signer.sign(refusal, kind)
-            except Fault:
-                await self._log.record_unsigned(kind, refusal)
-            else:
-                await self._log.record(signed)
+        try:
+            signed = await self._signer.sign(refusal, kind)
+        except Fault:
+            await self._log.record_unsigned(kind, refusal)
+        else:
+            await self._log.record(signed)
 
     def _refusal(self, fault: Fault, request: Request | None) -> Refusal:
         block = request.purpose_block if request else None
