@@ -81,7 +81,7 @@ CREATE TABLE ledger.evidence (
     der     bytea NOT NULL
 );
 CREATE TABLE ledger.head (
-    only        boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one_row     boolean PRIMARY KEY DEFAULT true CHECK (one_row),
     epoch       bigint NOT NULL,
     writer      uuid,
     seq         bigint NOT NULL,
@@ -211,4 +211,5 @@ def upgrade() -> None:
         _REFUSALS.format(eraser=asked["eraser_literal"]),
         _PARTITIONS.format(width=asked["partition_size"], lock=asked["lock"]),
     ):
-        op.get_bind().exec_driver_sql(script)
+        # Given parameters, also none, the driver takes a percent sign for one.
+        op.get_bind().exec_driver_sql(script.replace("%", "%%"))
