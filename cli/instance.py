@@ -43,6 +43,8 @@ class Choices:
     cluster: str = ""
     # Everything is registered: from now on its administrators decide.
     populated: bool = False
+    # By what name the others reach a listener, where they are on another machine.
+    hosts: Mapping[str, str] = field(default_factory=dict)
     format: int = field(default=_FORMAT)
 
     @classmethod
@@ -55,8 +57,18 @@ class Choices:
             f"ristmik_{secrets.token_hex(3)}_" if shared else "",
         )
 
+    def listen(self, listener: str) -> str:
+        """Where it listens: on every interface only if others are to reach it."""
+        interface = "0.0.0.0" if listener in self.hosts else "127.0.0.1"  # noqa: S104 - see above
+        return f"{interface}:{self.ports[listener]}"
+
     def address(self, listener: str) -> str:
-        return f"127.0.0.1:{self.ports[listener]}"
+        """Where others reach it."""
+        return f"{self.hosts.get(listener, '127.0.0.1')}:{self.ports[listener]}"
+
+    def reachable(self, listener: str) -> bool:
+        """Whether it can be reached from here."""
+        return not self.hosts or listener in self.hosts
 
 
 @dataclass(frozen=True, slots=True)

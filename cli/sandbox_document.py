@@ -20,7 +20,7 @@ from cli.sandbox_programs import (
     server_name,
     system_name,
 )
-from cli.supervisor import Supervisor
+from cli.supervisor import Runner
 from messaging.wire.identifiers import service_from_pb, subsystem_from_pb
 from protos.v1.administration_pb2 import ListClientsRequest, ListServicesRequest
 from protos.v1.administration_pb2_grpc import AdministrationServiceStub
@@ -36,13 +36,13 @@ class SandboxDocument:
         choices: Choices,
         programs: SandboxPrograms,
         postgres: PostgresServer,
-        supervisor: Supervisor,
+        runner: Runner,
     ) -> None:
         self._directory = directory
         self._choices = choices
         self._programs = programs
         self._postgres = postgres
-        self._supervisor = supervisor
+        self._runner = runner
         self._databases = SandboxDatabases(postgres, choices)
 
     def write(self) -> Part:
@@ -76,7 +76,7 @@ class SandboxDocument:
             "admin": self._programs.admin_target(REGISTRY),
             "anchor": str(self._directory.anchor),
             "database_dsn": self._databases.database(REGISTRY_DATABASE).superuser_dsn,
-            "pid": self._supervisor.pid(REGISTRY),
+            "pid": self._runner.pid(REGISTRY),
         }
 
     def _trust(self) -> Part:
@@ -89,7 +89,7 @@ class SandboxDocument:
             "tsa_certificate": str(self._directory.trust / "tsa.pem"),
             "admin": self._programs.admin_target(TRUST),
             "database_dsn": self._databases.database(TRUST_DATABASE).superuser_dsn,
-            "pid": self._supervisor.pid(TRUST),
+            "pid": self._runner.pid(TRUST),
         }
 
     def _server(self, agency: Agency) -> Part:
@@ -105,7 +105,7 @@ class SandboxDocument:
             "database_dsn": database.superuser_dsn,
             "reader_dsn": database.dsns["reader"],
             "subject_keys": str(self._directory.server(agency.code) / "subject-keys"),
-            "pid": self._supervisor.pid(name),
+            "pid": self._runner.pid(name),
         }
 
     def _systems(self) -> Iterator[Part]:
@@ -115,7 +115,7 @@ class SandboxDocument:
                 yield {
                     "member": str(agency.member),
                     "address": self._choices.address(name),
-                    "pid": self._supervisor.pid(name),
+                    "pid": self._runner.pid(name),
                 }
 
 

@@ -81,7 +81,8 @@ class SandboxPrograms:
             "instance": INSTANCE,
             "directory": self._directory.trust,
             "database_dsn": database.dsns["login"],
-            "http_listen": self._choices.address(TRUST),
+            "http_listen": self._choices.listen(TRUST),
+            "public_url": f"http://{self._choices.address(TRUST)}",
             "admin_socket": self.admin_socket(TRUST),
             "ocsp_validity_s": OCSP_VALIDITY_S,
         }
@@ -92,7 +93,8 @@ class SandboxPrograms:
             "instance": INSTANCE,
             "directory": self._directory.registry,
             "database_dsn": database.dsns["login"],
-            "listen": self._choices.address(REGISTRY),
+            "listen": self._choices.listen(REGISTRY),
+            "address": self._choices.address(REGISTRY),
             "admin_socket": self.admin_socket(REGISTRY),
             **REGISTRY_INTERVALS,
         }
@@ -106,9 +108,9 @@ class SandboxPrograms:
             "anchor": self._directory.anchor,
             "database_dsn": database.dsns["login"],
             "eraser_dsn": database.dsns["eraser"],
-            "local_listen": self._choices.address(f"{name}/local"),
-            "peer_listen": self._choices.address(f"{name}/peer"),
-            "http_listen": self._choices.address(f"{name}/http"),
+            "local_listen": self._choices.listen(f"{name}/local"),
+            "peer_listen": self._choices.listen(f"{name}/peer"),
+            "http_listen": self._choices.listen(f"{name}/http"),
             "admin_socket": self.admin_socket(name),
             "signing_key": directory / "signing.key",
             "signing_certificate": directory / "signing.pem",
@@ -120,7 +122,7 @@ class SandboxPrograms:
 
     def _system(self, agency: Agency, module: str) -> Program:
         name = system_name(agency)
-        return self._program(name, module, "--listen", self._choices.address(name))
+        return self._program(name, module, "--listen", self._choices.listen(name))
 
     def _service(self, name: str, module: str) -> Program:
         settings = self._directory.settings(name)

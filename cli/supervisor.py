@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from cli.log_tail import log_tail
 from cli.processes import RunningProgram, find_by_command
@@ -60,6 +61,19 @@ class Ended:
 class _Child:
     program: Program
     running: RunningProgram
+
+
+class Runner(Protocol):
+    """Whatever starts programs."""
+
+    def start(self, *programs: Program, wave: int) -> None:
+        """Start programs, of a wave that is stopped together."""
+
+    async def until_ready(self, name: str, check: Check) -> None:
+        """Wait until the check of a program passes, or raise ProgramFailed."""
+
+    def pid(self, name: str) -> int | None:
+        """None if it runs on another machine."""
 
 
 class Supervisor:

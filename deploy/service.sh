@@ -1,8 +1,7 @@
 #!/bin/sh
-# Runs one service of docker-compose.yml as soon as `setup` has written what it is told:
+# Runs one service of docker-compose.yml as soon as `setup` (cli/compose.py) says so:
 #
 #     service.sh PACKAGE NAME
 set -eu
-settings="$RISTMIK_DIR/settings/$2.toml"
-until [ -s "$settings" ]; do sleep 0.2; done
-exec python -m "$1" --settings "$settings"
+until [ -e "$RISTMIK_DIR/started/$2" ]; do sleep 0.2; done
+exec python -m "$1" --settings "$RISTMIK_DIR/settings/$2.toml"
