@@ -1,6 +1,7 @@
 """The registry as a program: settings, wiring, serve; or migrate its database."""
 
 import argparse
+import asyncio
 import sys
 from pathlib import Path
 from typing import Final
@@ -17,8 +18,9 @@ from trust.keys import SoftwareKey
 from vocabulary.clock import utc_now
 
 NAME: Final = "central_registry"
-# What an administrator's call may still take when the registry is told to stop.
-GRACE_S: Final = 5
+# What a call may still take when the registry is told to stop. Whoever watches its
+# health would use up all of it.
+GRACE_S: Final = 1
 
 log = structlog.get_logger()
 
@@ -85,8 +87,7 @@ async def serve(settings: Settings) -> None:
             await operators_health.set(serving=reachable)
             await public_health.set(serving=publisher.is_current())
     finally:
-        await operators.stop(GRACE_S)
-        await public.stop(GRACE_S)
+        await asyncio.gather(operators.stop(GRACE_S), public.stop(GRACE_S))
         store.close()
 
 
