@@ -58,25 +58,18 @@ class SandboxDatabases:
         self._server = server
         self._choices = choices
 
-    def create(self) -> None:
-        """Make what is not there."""
+    def _create(self, database: str) -> Database:
+        """Make what is not there of a database and its roles."""
         superuser = self._server.superuser_dsn()
-        for database, roles in database_roles():
-            made = self.database(database)
-            for role in roles:
-                name = f"{database}_{role}"
-                password = self._choices.passwords[name]
-                postgres_roles.create_role(
-                    superuser, made.roles[role], password=password
-                )
-            full_name = self._choices.prefix + database
-            postgres_roles.create_database(
-                superuser, full_name, owner=made.roles["owner"]
-            )
-            for role in roles:
-                postgres_roles.let_connect(
-                    superuser, made.roles[role], database=full_name
-                )
+        made = self.database(database)
+        full_name = self._choices.prefix + database
+        for role, name in made.roles.items():
+            password = self._choices.passwords[f"{database}_{role}"]
+            postgres_roles.create_role(superuser, name, password=password)
+        postgres_roles.create_database(superuser, full_name, owner=made.roles["owner"])
+        for name in made.roles.values():
+            postgres_roles.let_connect(superuser, name, database=full_name)
+        return made
 
     def database(self, name: str) -> Database:
         superuser = self._server.superuser_dsn(self._choices.prefix + name)
@@ -92,24 +85,27 @@ class SandboxDatabases:
         }
         return Database(superuser, dsns, names)
 
-    def migrate_trust(self) -> None:
+    def prepare_trust(self) -> Database:
+        """Make the database and its roles, and bring it to its newest form."""
         # Imported where it is used: it takes a moment, in which PostgreSQL starts.
         from trust_services import store  # noqa: PLC0415 - see above
 
-        database = self.database(TRUST)
+        database = self._create(TRUST)
         store.migrate(database.dsns["owner"], login=database.roles["login"])
+        return database
 
-    def migrate_registry(self) -> None:
-        from central_registry import store  # noqa: PLC0415 - see migrate_trust
+    def prepare_registry(self) -> Database:
+        from central_registry import store  # noqa: PLC0415 - see prepare_trust
 
-        database = self.database(REGISTRY)
+        database = self._create(REGISTRY)
         store.migrate(database.dsns["owner"], login=database.roles["login"])
+        return database
 
-    def migrate_server(self, agency: Agency) -> None:
-        from ledger import store as ledger  # noqa: PLC0415 - see migrate_trust
-        from security_server import store  # noqa: PLC0415 - see migrate_trust
+    def prepare_server(self, agency: Agency) -> Database:
+        from ledger import store as ledger  # noqa: PLC0415 - see prepare_trust
+        from security_server import store  # noqa: PLC0415 - see prepare_trust
 
-        database = self.database(server_database(agency))
+        database = self._create(server_database(agency))
         owner, roles = database.dsns["owner"], database.roles
         ledger.migrate(
             owner,
@@ -118,6 +114,7 @@ class SandboxDatabases:
             eraser=roles["eraser"],
         )
         store.migrate(owner, login=roles["login"])
+        return database
 
 
 def require_cluster(server: PostgresServer, expected: str) -> str:

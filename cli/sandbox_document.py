@@ -104,7 +104,7 @@ class SandboxDocument:
             "admin": self._programs.admin_target(name),
             "database_dsn": database.superuser_dsn,
             "reader_dsn": database.dsns["reader"],
-            "subject_keys": str(self._directory.server(agency.code) / "subject-keys"),
+            "subject_keys": str(self._directory.server(agency.code) / "subject-index"),
             "pid": self._runner.pid(name),
         }
 
