@@ -15,6 +15,7 @@ from typer.main import get_command
 from cli.access_commands import access
 from cli.call_command import call
 from cli.certificate_commands import certificates
+from cli.demo import demo
 from cli.doctor import doctor
 from cli.failures import (
     DONE,
@@ -24,6 +25,7 @@ from cli.failures import (
     Misused,
     OutOfReach,
 )
+from cli.instance_commands import down, up
 from cli.ledger_commands import ledger
 from cli.member_commands import members, subsystems
 from cli.output import Output, print_document
@@ -38,6 +40,9 @@ app = typer.Typer(
     help="A data-exchange bus for public administration.",
     epilog="Example: ristmik demo --keep",
 )
+app.command("demo", epilog="Example: ristmik demo --keep")(demo)
+app.command("up", epilog="Example: ristmik up --dir ./.ristmik --json")(up)
+app.command("down", epilog="Example: ristmik down --dir ./.ristmik")(down)
 app.command("doctor", epilog="Example: ristmik doctor --dir ./.ristmik")(doctor)
 app.add_typer(members, name="member")
 app.add_typer(subsystems, name="subsystem")

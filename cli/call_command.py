@@ -157,14 +157,13 @@ def call(
     as_json: AsJson = False,
 ) -> None:
     """Call a service over the bus and print its answer, or why it was refused."""
-    given = {
-        "ristmik-purpose": purpose,
-        "ristmik-legal-basis": legal_basis,
-        "ristmik-case": case,
-        "ristmik-message-id": message_id,
-    }
-    purposes = [(key, in_metadata(text)) for key, text in given.items() if text]
-    purposes += [("ristmik-subject", in_metadata(text)) for text in subject or ()]
+    purposes = purpose_metadata(
+        subject or (),
+        purpose=purpose,
+        legal_basis=legal_basis,
+        case=case,
+        message_id=message_id,
+    )
     caller = Caller(server_of(find(directory), client), client=client, service=service)
     outcome = caller.call(method, request, purposes=purposes, timeout=timeout)
     show(outcome, Output(as_json=as_json))
@@ -178,6 +177,27 @@ def server_of(parts: Parts, client: str) -> ServerPart:
         return server_carrying(parts, SubsystemId.parse(client))
     except (ValueError, Refused):
         return parts.servers[0]
+
+
+def purpose_metadata(
+    subjects: Iterable[str],
+    *,
+    purpose: str | None = None,
+    legal_basis: str | None = None,
+    case: str | None = None,
+    message_id: str | None = None,
+) -> Metadata:
+    """Say why a call is made, as metadata; what is not given is left out."""
+    given = {
+        "ristmik-purpose": purpose,
+        "ristmik-legal-basis": legal_basis,
+        "ristmik-case": case,
+        "ristmik-message-id": message_id,
+    }
+    return [
+        *((key, in_metadata(text)) for key, text in given.items() if text),
+        *(("ristmik-subject", in_metadata(text)) for text in subjects),
+    ]
 
 
 def in_metadata(text: str) -> str:

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import grpc
@@ -14,9 +13,9 @@ from cli.connection import administration, ask, find
 from cli.failures import OutOfReach, Refused
 from cli.options import DEFAULT_DIRECTORY, AsJson, Directory, ServerOption
 from cli.output import Document, Output, print_document
+from cli.parts import Parts, ServerPart
 from messaging.wire.faults import fault_of
 from protos.v1.administration_pb2 import EraseEntriesRequest
-from vocabulary.identifiers import SecurityServerId
 
 if TYPE_CHECKING:
     from ledger.entry import LinkedEntry
@@ -40,7 +39,8 @@ def checkpoint(
     as_json: AsJson = False,
 ) -> None:
     """Print the newest checkpoint, a signed note, to be kept outside the server."""
-    with reading(directory, server) as reader:
+    parts = find(directory)
+    with reading(parts, parts.server(server)) as reader:
         newest = reader.newest_round()
     if newest is None:
         raise Refused(
@@ -85,7 +85,8 @@ def tail(
 ) -> None:
     """Print the newest entries, one on a line."""
     output = Output(as_json=as_json)
-    with reading(directory, server) as reader:
+    parts = find(directory)
+    with reading(parts, parts.server(server)) as reader:
         for entry in _entries(reader, lines, follow=follow):
             output.result(entry_document(entry), _line(entry))
 
@@ -123,16 +124,15 @@ def erase(
 
 
 @contextmanager
-def reading(directory: Path, server: SecurityServerId) -> "Iterator[LedgerReader]":
+def reading(parts: Parts, server: ServerPart) -> "Iterator[LedgerReader]":
     """Read a server's ledger as its reader role, whether the server runs or not."""
     # alembic and SQLAlchemy come with it, and take longer than all else together.
     import psycopg  # noqa: PLC0415
 
     from ledger.store import LedgerReader  # noqa: PLC0415
 
-    part = find(directory).server(server)
     try:
-        reader = LedgerReader.connect(part.reader_dsn)
+        reader = LedgerReader.connect(server.reader_dsn)
         try:
             yield reader
         finally:
@@ -140,8 +140,8 @@ def reading(directory: Path, server: SecurityServerId) -> "Iterator[LedgerReader
     except psycopg.OperationalError as error:
         reason = " ".join(str(error).split())
         raise OutOfReach(
-            f"the database of {server} cannot be reached ({reason}): start the instance"
-            f" with `ristmik up --dir {directory}`"
+            f"the database of {server.id} cannot be reached ({reason}): start the"
+            f" instance with `ristmik up --dir {parts.directory}`"
         ) from error
 
 

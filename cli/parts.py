@@ -39,6 +39,8 @@ class Parts:
     anchor: Path
     servers: Sequence[ServerPart]
     clients: Mapping[SubsystemId, SecurityServerId]
+    # A call that succeeds, by the names that `ristmik call` has for its options.
+    example: Mapping[str, str]
 
     @classmethod
     def parse(cls, document: Mapping[str, Any], *, directory: Path) -> Self:
@@ -58,6 +60,7 @@ class Parts:
                     )
                     for client in document["clients"]
                 },
+                document["example"],
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the description of an instance: {error}") from error

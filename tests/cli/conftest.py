@@ -77,6 +77,7 @@ class FakeInstance:
                 for number, id_ in enumerate(SERVERS)
             ],
             "clients": [{"id": c, "server": s} for c, s in CLIENTS.items()],
+            "example": {},
         }
         (self.directory / "instance.json").write_text(json.dumps(document))
 
