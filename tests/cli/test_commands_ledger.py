@@ -16,6 +16,7 @@ from tests.cli.fakes import GIVEN_TIME
 
 SERVER = SERVERS[0]
 MESSAGE_ID = "0192f0c0-0000-7000-8000-000000000001"
+ROLES = {role: f"cli_ledger_{role}" for role in ("writer", "reader", "eraser")}
 COLUMNS = {
     **dict.fromkeys(ENTRY_COLUMNS),
     "round": 3,
@@ -54,29 +55,21 @@ class Ledger:
 
 
 @pytest.fixture(scope="module")
-def migrated(postgres) -> str:
+def database(postgres) -> str:
     postgres.create_database("cli_ledger")
-    dsn = postgres.superuser_dsn("cli_ledger")
-    roles = ("cli_writer", "cli_reader", "cli_eraser")
-    with psycopg.connect(dsn) as connection:
-        for role in roles:
-            connection.execute(f"CREATE ROLE {role}")
-    migrate(dsn, writer=roles[0], reader=roles[1], eraser=roles[2])
-    return dsn
+    for role in ROLES.values():
+        postgres.create_role(role)
+    return postgres.superuser_dsn("cli_ledger")
 
 
 @pytest.fixture
-def ledger(migrated, instance):
-    instance.describe(dsn=migrated)
-    yield Ledger(migrated)
-    with psycopg.connect(migrated) as connection:
-        connection.execute("SET session_replication_role = replica")
-        for table in ("entry", "round"):
-            connection.execute(f"ALTER TABLE ledger.{table} DISABLE TRIGGER ALL")
-        connection.execute("ALTER TABLE ledger.entry_000000 DISABLE TRIGGER ALL")
-        connection.execute("ALTER TABLE ledger.head DISABLE TRIGGER ALL")
-        connection.execute("TRUNCATE ledger.entry, ledger.round, ledger.time_stamp")
-        connection.execute("UPDATE ledger.head SET seq = 0")
+def ledger(database, instance) -> Ledger:
+    with psycopg.connect(database) as connection:
+        # Its rows cannot be deleted, which is the point of it.
+        connection.execute("DROP SCHEMA IF EXISTS ledger CASCADE")
+    migrate(database, **ROLES)
+    instance.describe(dsn=database)
+    return Ledger(database)
 
 
 def test_tail_prints_an_object_a_line(ristmik, ledger) -> None:
