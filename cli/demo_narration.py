@@ -12,17 +12,17 @@ from cli.failures import NOT_SO, CommandFailure
 from cli.output import Document, table
 
 PICTURE = """\
- tax board                                                population register
-┌─────────────┐  ┌───────────────────┐      ┌───────────────────┐  ┌─────────┐
-│ its program ├─▶│  security server  ╞═════▶│  security server  ├─▶│   its   │
-│  (any gRPC) │◀─┤ sign, record      │ mTLS │ verify, record    │◀─┤ register│
-└─────────────┘  └─────────┬─────────┘      └─────────┬─────────┘  └─────────┘
-                       ┌───┴────┐                 ┌───┴────┐
-                       │ ledger │                 │ ledger │
-                       └───┬────┘                 └───┬────┘
-                           └── a checkpoint a second ─┘
-                               signed, time-stamped
-   central registry: who belongs, whom to trust      CA, OCSP, TSA: trust services
+   tax board                                              population register
+┌─────────────┐  ┌─────────────────┐      ┌──────────────────┐  ┌────────────┐
+│ its program ├─▶│ security server ╞═════▶│ security server  ├─▶│ its own    │
+│ (any gRPC)  │◀─┤ signs, records  │ mTLS │ verifies, records│◀─┤ register   │
+└─────────────┘  └────────┬────────┘      └────────┬─────────┘  └────────────┘
+                      ┌───┴────┐               ┌───┴────┐
+                      │ ledger │               │ ledger │
+                      └───┬────┘               └───┬────┘
+                  every second a checkpoint, signed and time-stamped
+
+ central registry: who belongs, whom to trust   trust services: CA, OCSP, TSA
 """
 PICTURE_WIDTH = max(map(len, PICTURE.splitlines()))
 NARROW_PICTURE = """\
