@@ -202,7 +202,9 @@ def purpose_metadata(
 
 def in_metadata(text: str) -> str:
     """Percent-encode what HTTP/2 metadata cannot carry, and the percent sign."""
-    return quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+    carried = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+    # Blanks at the ends would be lost.
+    return quote(text, safe=carried if text == text.strip(" ") else carried[1:])
 
 
 def show(outcome: Outcome, output: Output) -> None:

@@ -1,10 +1,13 @@
 """`ristmik call` against a security server's local leg that is a fake."""
 
 import threading
+from urllib.parse import unquote
 
 import grpc
 import pytest
 from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli.call_command import UNREADABLE, in_metadata
 from examples.agencies.population.v1 import population_pb2
@@ -77,6 +80,14 @@ def test_names_and_purposes_travel_as_metadata(ristmik, bus) -> None:
     assert ("ristmik-legal-basis", "TaxAct %C2%A7 12") in sent
     assert ("ristmik-case", "100%25") in sent
     assert ("ristmik-message-id", "m") in sent
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_travels_as_metadata(text) -> None:
+    carried = in_metadata(text)
+    assert all(" " <= character <= "~" for character in carried)
+    assert carried == carried.strip(" ")
+    assert unquote(carried) == text
 
 
 def test_description_is_asked_of_the_provider_without_the_purpose(ristmik, bus) -> None:
