@@ -189,11 +189,11 @@ def _signing_authority(
 def _is_named(authority: Certificate, signer: SignerInfo) -> bool:
     named, certificate = signer.signer, authority.x509
     if isinstance(named, IssuerAndSerialNumber):
-        issuer = asn1.decode_der(asn1.TLV, certificate.issuer.public_bytes())
-        return (named.serial_number, bytes(named.issuer.data)) == (
-            certificate.serial_number,
-            bytes(issuer.data),
+        ours = IssuerAndSerialNumber(
+            issuer=asn1.decode_der(asn1.TLV, certificate.issuer.public_bytes()),
+            serial_number=certificate.serial_number,
         )
+        return asn1.encode_der(named) == asn1.encode_der(ours)
     try:
         identifier = certificate.extensions.get_extension_for_class(
             x509.SubjectKeyIdentifier
