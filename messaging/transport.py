@@ -195,9 +195,16 @@ async def set_serving(
     await servicer.set(service, states.SERVING if serving else states.NOT_SERVING)
 
 
-def bind(to: aio.Server, address: str) -> int:
-    """Listen without TLS on host:port; OSError naming the address if that fails."""
+def bind(
+    to: aio.Server, address: str, credentials: grpc.ServerCredentials | None = None
+) -> int:
+    """Listen on host:port, without TLS if there are no credentials, and give the port.
+
+    Raise OSError that names the address if that fails.
+    """
     try:
+        if credentials is not None:
+            return to.add_secure_port(address, credentials)
         return to.add_insecure_port(address)
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}: is it taken?") from error
