@@ -53,8 +53,10 @@ class Ended:
     log: Path
 
     def __str__(self) -> str:
-        how = f"ended {_words(self.status)}"
-        return f"{self.name} {how}; {self.log} ends:\n{log_tail(self.log)}"
+        return f"{self.name} ended {_words(self.status)}"
+
+    def with_log(self) -> str:
+        return f"{self}; {self.log} ends:\n{log_tail(self.log)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ class Supervisor:
         waited, reported = 0.0, 0.0
         while True:
             if name in self._ended:
-                raise ProgramFailed(str(self._ended[name]))
+                ended = self._ended[name]
+                raise ProgramFailed(f"{ended}: see {ended.log}")
             try:
                 await check()
             except NotReady as reason:
@@ -180,7 +183,7 @@ class Supervisor:
 
     def _note(self, ended: Ended) -> None:
         self._ended[ended.name] = ended
-        self._report(str(ended))
+        self._report(ended.with_log())
         self._one_ended.set()
 
     async def _stop(self, child: _Child) -> bool:
@@ -197,7 +200,7 @@ class Supervisor:
         status = running.close()
         if status in _STOPPED:
             return True
-        self._report(str(Ended(name, status, child.program.log)))
+        self._report(Ended(name, status, child.program.log).with_log())
         return False
 
 
