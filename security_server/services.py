@@ -34,6 +34,7 @@ from vocabulary.faults import (
 from vocabulary.identifiers import ServiceId
 
 __all__ = [
+    "ABOUT_ITSELF",
     "DESCRIBE",
     "Method",
     "RegisteredService",
@@ -49,7 +50,7 @@ DESCRIBE: Final = "ristmik.v1.DescriptionService/Describe"
 DESCRIPTORS_LIMIT: Final = 4 << 20
 
 # What a gRPC server says about itself; nobody's register.
-_ABOUT_ITSELF: Final = frozenset(
+ABOUT_ITSELF: Final = frozenset(
     {
         "grpc.channelz.v1.Channelz",
         "grpc.health.v1.Health",
@@ -199,11 +200,15 @@ def registered_service(
     address: str,
     descriptors: bytes,
     *,
+    grpc_services: Sequence[str] | None = None,
     personal: bool = False,
     request_subjects: Sequence[str] = (),
     response_subjects: Sequence[str] = (),
 ) -> RegisteredService:
-    """Read a registration; RegistrationInvalid with its cure if it cannot stand."""
+    """Read a registration; RegistrationInvalid with its cure if it cannot stand.
+
+    Without `grpc_services` it is for all that the descriptors have.
+    """
     try:
         parse_address(address)
     except ValueError as error:
@@ -217,7 +222,7 @@ def registered_service(
         )
     description = ServiceDescription(
         descriptors,
-        offered_services(descriptors),
+        offered_services(descriptors, grpc_services),
         request_subjects=request_subjects,
         response_subjects=response_subjects,
         country=country_of(service.provider.member.instance),
@@ -227,14 +232,17 @@ def registered_service(
     return RegisteredService(service, address, description, personal)
 
 
-def offered_services(descriptors: bytes) -> tuple[str, ...]:
+def offered_services(
+    descriptors: bytes, among: Sequence[str] | None = None
+) -> tuple[str, ...]:
     """Name the gRPC services of a descriptor set, but for health and reflection."""
     _, files = _build(descriptors)
     names = sorted(
         service.full_name
         for file in files
         for service in file.services_by_name.values()
-        if service.full_name not in _ABOUT_ITSELF
+        if service.full_name not in ABOUT_ITSELF
+        and (among is None or service.full_name in among)
     )
     if not names:
         raise RegistrationInvalid(
