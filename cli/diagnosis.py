@@ -38,7 +38,7 @@ class Diagnosis:
         """Look at what a program that is alive does not say of itself."""
         yield self._directory()
         for name, target in self._sockets():
-            yield _socket(name, target)
+            yield socket_finding(name, target)
         for server in self._parts.servers:
             yield self._database(server)
         for server in self._parts.servers:
@@ -104,7 +104,7 @@ class Diagnosis:
             yield Finding(name, ok=found.ok, detail=found.detail, cure=found.cure)
 
 
-def _socket(name: str, target: str) -> Finding:
+def socket_finding(name: str, target: str) -> Finding:
     name, path = f"{name}, socket", Path(target.removeprefix("unix:"))
     try:
         found = path.stat()

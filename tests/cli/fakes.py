@@ -109,7 +109,7 @@ class FakeRegistry(RegistryServiceServicer):
         waiting = self._waiting(request, "SERVER", subject, context)
         return registry_pb2.RegisterServerResponse(request=waiting)
 
-    def ListRequests(self, request, context):  # noqa: N802, ARG002
+    def ListRequests(self, request, context):  # noqa: N802
         waits = registry_pb2.REGISTRATION_STATE_WAITING
         found = [one for one in self.requests if request.all or one.state == waits]
         return registry_pb2.ListRequestsResponse(requests=found)
@@ -127,10 +127,10 @@ class FakeRegistry(RegistryServiceServicer):
         decided.reason = request.reason
         return registry_pb2.RejectRequestResponse(request=decided)
 
-    def ListMembers(self, request, context):  # noqa: N802, ARG002
+    def ListMembers(self, request, context):  # noqa: N802
         return registry_pb2.ListMembersResponse(members=self.members)
 
-    def ListServers(self, request, context):  # noqa: N802, ARG002
+    def ListServers(self, request, context):  # noqa: N802
         return registry_pb2.ListServersResponse(servers=self.servers)
 
     def ApproveAuthority(self, request, context):  # noqa: N802
@@ -149,7 +149,7 @@ class FakeAuthority(CertificationAuthorityServiceServicer):
     def IssueCertificate(self, request, context):  # noqa: N802
         raise AssertionError(request, context)
 
-    def ListCertificates(self, request, context):  # noqa: N802, ARG002
+    def ListCertificates(self, request, context):  # noqa: N802
         found = list(self.issued.values())
         return trust_services_pb2.ListCertificatesResponse(certificates=found)
 
@@ -167,6 +167,7 @@ class FakeAdministration(AdministrationServiceServicer):
     rights: list[administration_pb2.AccessRight] = field(default_factory=list)
     erased: list[administration_pb2.EraseEntriesRequest] = field(default_factory=list)
     asked: list[Any] = field(default_factory=list)
+    findings: list[administration_pb2.Finding] = field(default_factory=list)
     fault: Fault | None = None
 
     def AddService(self, request, context):  # noqa: N802
@@ -184,14 +185,14 @@ class FakeAdministration(AdministrationServiceServicer):
         self.services.append(provided)
         return administration_pb2.AddServiceResponse(service=provided)
 
-    def ListServices(self, request, context):  # noqa: N802, ARG002
+    def ListServices(self, request, context):  # noqa: N802
         return administration_pb2.ListServicesResponse(services=self.services)
 
-    def RemoveService(self, request, context):  # noqa: N802, ARG002
+    def RemoveService(self, request, context):  # noqa: N802
         self.services = [one for one in self.services if one.service != request.service]
         return administration_pb2.RemoveServiceResponse()
 
-    def GrantAccess(self, request, context):  # noqa: N802, ARG002
+    def GrantAccess(self, request, context):  # noqa: N802
         self.rights.append(request.right)
         return administration_pb2.GrantAccessResponse()
 
@@ -201,7 +202,7 @@ class FakeAdministration(AdministrationServiceServicer):
         self.rights.remove(request.right)
         return administration_pb2.RevokeAccessResponse()
 
-    def ListAccess(self, request, context):  # noqa: N802, ARG002
+    def ListAccess(self, request, context):  # noqa: N802
         return administration_pb2.ListAccessResponse(rights=self.rights)
 
     def SetClient(self, request, context):  # noqa: N802
@@ -210,8 +211,8 @@ class FakeAdministration(AdministrationServiceServicer):
     def ListClients(self, request, context):  # noqa: N802
         raise AssertionError(request, context)
 
-    def GetStatus(self, request, context):  # noqa: N802, ARG002
-        return administration_pb2.GetStatusResponse()
+    def GetStatus(self, request, context):  # noqa: N802
+        return administration_pb2.GetStatusResponse(findings=self.findings)
 
     def EraseEntries(self, request, context):  # noqa: N802
         if 404 in request.entries:
