@@ -12,7 +12,7 @@ from security_server.call_metadata import CallerMetadata
 from vocabulary.identifiers import SubsystemId
 
 # What is kept of the caller's time for the way back.
-_RESERVED_S: Final = 0.1
+_RESERVED_S: Final = 0.5
 _RESERVED_SHARE: Final = 0.1
 
 

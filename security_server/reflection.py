@@ -41,7 +41,8 @@ class Reflected:
     """The services that a system lists, and the descriptors behind them."""
 
     descriptors: bytes
-    grpc_services: tuple[str, ...]
+    # None: all that the descriptors have.
+    grpc_services: tuple[str, ...] | None
 
 
 async def reflect(address: str) -> Reflected:

@@ -367,17 +367,17 @@ async def test_the_callers_deadline_is_passed_on_a_little_shorter():
         await call(channel, GET, seconds=1000)
         await call(channel, GET, seconds=None)
     named, far, none = leg.walk.times
-    assert 4.5 < named < 5
-    assert 299 < far < 300
-    assert 59 < none < 60
+    assert 4 < named < 5
+    assert 298 < far < 300
+    assert 58 < none < 60
 
 
-async def test_a_walk_that_outlasts_the_deadline_ends_in_a_fault_that_arrives():
+async def test_a_walk_that_outlasts_its_time_ends_in_a_fault():
     async def answer(_request, _timeout_s):
         await asyncio.Event().wait()
 
-    leg = LocalLeg(Walk(answer))
-    outcome, fault = await refused(leg, seconds=1)
+    leg = LocalLeg(Walk(answer), limits=Limits(longest_timeout_s=0.3))
+    outcome, fault = await refused(leg, seconds=30)
     assert outcome.code is StatusCode.DEADLINE_EXCEEDED
     assert (fault.code, fault.origin) == ("DEADLINE_EXCEEDED", HERE)
     assert fault.execution is Execution.UNKNOWN
