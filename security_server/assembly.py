@@ -50,6 +50,8 @@ class Assembled:
     exchange: ExchangeServicer
     peers: Peers
     refusals: Refusals
+    # This server's own, whose status it has to know.
+    certificates: tuple[Certificate, ...]
 
 
 def assemble(
@@ -64,7 +66,8 @@ def assemble(
     clock: Clock,
 ) -> Assembled:
     """Wire the walk; call it within the event loop that will run it."""
-    for certificate in (keys.signing_certificate, keys.authentication_certificate):
+    certificates = (keys.signing_certificate, keys.authentication_certificate)
+    for certificate in certificates:
         statuses.watch(certificate, keys.issuers[certificate.thumbprint])
     signers = Signers(configuration)
     verifier = Verifier(server, configuration, signers, clock)
@@ -84,4 +87,4 @@ def assemble(
     answers = ResponseSigner(batch, clock)
     provider = Provider(verifier, rights, log, system, answers, refusals)
     exchange = ExchangeServicer(server, identity, signers, verifier, provider, refusals)
-    return Assembled(consumer, exchange, peers, refusals)
+    return Assembled(consumer, exchange, peers, refusals, certificates)

@@ -1,7 +1,7 @@
 """One running security server: its parts, in the order in which they start and stop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -16,15 +16,30 @@ from ledger.subject_keys import SubjectKeys
 from messaging import transport
 from messaging.heads import HeadReader
 from messaging.http import HttpServer, listen
+from protos.v1.administration_pb2 import DESCRIPTOR as ADMINISTRATION_FILE
+from protos.v1.administration_pb2_grpc import (
+    add_AdministrationServiceServicer_to_server,
+)
 from protos.v1.exchange_pb2_grpc import add_ExchangeServiceServicer_to_server
+from security_server.administration_service import AdministrationServicer
 from security_server.assembly import Assembled, assemble
 from security_server.certificate_status import CertificateStatuses
 from security_server.configuration_client import ConfigurationClient
 from security_server.description import Descriptions
+from security_server.finding import (
+    Probe,
+    certificate_probe,
+    configuration_probe,
+    ledger_probe,
+    system_probe,
+    time_stamp_probe,
+)
 from security_server.information_system import InformationSystem
 from security_server.key_files import load_keys
+from security_server.ledger_view import LedgerView
 from security_server.local_handler import LocalHandler
 from security_server.local_service import LocalService
+from security_server.reflection import reflect
 from security_server.rounds import Rounds
 from security_server.settings import Settings
 from security_server.store import RegistrationStore
@@ -38,6 +53,9 @@ RETRY_S: Final = 0.5
 HTTP_TIMEOUT_S: Final = 5.0
 # What is under way when the server is told to stop gets this long.
 GRACE_S: Final = 5.0
+ADMINISTRATION: Final = ADMINISTRATION_FILE.services_by_name[
+    "AdministrationService"
+].full_name
 
 log = structlog.get_logger()
 
@@ -97,6 +115,7 @@ class _Program:
         self._run(self._rounds.run())
         await self._serve_web()
         await self._serve_local(assembled)
+        await self._serve_administration(assembled)
 
     async def _start_database(self) -> None:
         await _once_reachable(self._ledger.start)
@@ -149,6 +168,32 @@ class _Program:
         server.add_generic_rpc_handlers((LocalHandler(local),))
         transport.bind(server, self._settings.local_listen)
         await self._serve(server)
+
+    async def _serve_administration(self, assembled: Assembled) -> None:
+        server = transport.server(self._settings.id)
+        servicer = AdministrationServicer(
+            self._settings.id,
+            self._registrations,
+            self._configuration,
+            LedgerView(self._settings.database_dsn),
+            self._eraser,
+            reflect=reflect,
+            probes=self._probes(assembled),
+        )
+        add_AdministrationServiceServicer_to_server(servicer, server)
+        transport.add_health(server)
+        transport.add_reflection(server, [ADMINISTRATION])
+        transport.bind_socket(server, self._settings.admin_socket)
+        await self._serve(server)
+
+    def _probes(self, assembled: Assembled) -> Sequence[Probe]:
+        return (
+            configuration_probe(self._configuration),
+            ledger_probe(self._ledger),
+            time_stamp_probe(self._rounds),
+            certificate_probe(self._statuses, assembled.certificates),
+            system_probe(self._registrations.current),
+        )
 
     async def _serve(self, server: aio.Server) -> None:
         await server.start()
