@@ -24,6 +24,7 @@ from cli.failures import (
     CommandFailure,
     Misused,
     OutOfReach,
+    Refused,
 )
 from cli.instance_commands import down, up
 from cli.ledger_commands import ledger
@@ -32,6 +33,7 @@ from cli.output import Output, print_document
 from cli.request_commands import requests
 from cli.server_commands import servers
 from cli.service_commands import services
+from vocabulary.faults import Fault, LedgerUnavailable
 
 app = typer.Typer(
     name="ristmik",
@@ -92,6 +94,10 @@ def _failure(error: Exception) -> CommandFailure:
     match error:
         case CommandFailure():
             return error
+        case LedgerUnavailable():
+            return OutOfReach(error.detail, code=error.code)
+        case Fault():
+            return Refused(error.code, error.detail)
         case typer.TyperException():
             return Misused(_sentence(error))
         case _ if os.environ.get("RISTMIK_TRACEBACK"):

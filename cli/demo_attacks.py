@@ -11,10 +11,10 @@ from cli.call_command import Outcome
 from cli.connection import administration, ask
 from cli.demo_stage import Stage
 from cli.ledger_commands import entry_document
-from cli.ledger_verification import Verdict
 from cli.parts import ServerPart
 from ledger.entry import LinkedEntry
 from ledger.record import Kind
+from ledger.verification import Verification
 from protos.v1.administration_pb2 import EraseEntriesRequest
 from vocabulary.faults import AccessDenied, Execution, Fault, SubjectMismatch
 
@@ -221,7 +221,7 @@ def _received(stage: Stage) -> LinkedEntry:
     return entry
 
 
-def _verify(stage: Stage, server: ServerPart) -> Verdict:
+def _verify(stage: Stage, server: ServerPart) -> Verification:
     kept = stage.kept_checkpoint(server)
     against = kept if kept.exists() else None
     option = f" --against {kept.name}" if against else ""

@@ -11,10 +11,11 @@ from cli.call_command import Caller, Outcome, purpose_metadata
 from cli.connection import administration, ask, server_carrying
 from cli.demo_narration import Narration, NotSo
 from cli.ledger_commands import reading
-from cli.ledger_verification import Verdict, verify_ledger
+from cli.ledger_verification import verify_ledger
 from cli.parts import Parts, ServerPart
 from ledger.entry import LinkedEntry
 from ledger.store import LedgerReader
+from ledger.verification import Verification
 from messaging.wire.identifiers import service_to_pb, subsystem_to_pb
 from protos.v1 import identifier_pb2
 from protos.v1.administration_pb2 import (
@@ -129,7 +130,7 @@ class Stage:
             time.sleep(_POLL_S)
         return found
 
-    def verify(self, server: ServerPart, *, against: Path | None) -> Verdict:
+    def verify(self, server: ServerPart, *, against: Path | None) -> Verification:
         """Verify a server's ledger, against a checkpoint that was kept elsewhere."""
         return verify_ledger(self.parts, server, against=against)
 

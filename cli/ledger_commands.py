@@ -4,27 +4,70 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import grpc
 import typer
+from rich.progress import Progress
 
 from cli.connection import administration, ask, find
-from cli.failures import OutOfReach, Refused
+from cli.failures import NOT_SO, OutOfReach, Refused
 from cli.options import DEFAULT_DIRECTORY, AsJson, Directory, ServerOption
 from cli.output import Document, Output, print_document
 from cli.parts import Parts, ServerPart
 from messaging.wire.faults import fault_of
 from protos.v1.administration_pb2 import EraseEntriesRequest
+from vocabulary.identifiers import SecurityServerId
 
 if TYPE_CHECKING:
     from ledger.entry import LinkedEntry
     from ledger.store import LedgerReader
+    from ledger.verification import Verification
 
 POLL_S = 0.3
 PAGE = 500
 
 ledger = typer.Typer(no_args_is_help=True, help="Ledgers of the security servers.")
+
+
+@ledger.command(
+    "verify",
+    epilog="Example: ristmik ledger verify --server EE-SANDBOX/GOV/70000349/ss1"
+    " --against kept-elsewhere.note",
+)
+def verify(
+    *,
+    server: ServerOption,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            metavar="FILE",
+            help="An earlier checkpoint, kept outside the server.",
+        ),
+    ] = None,
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute a whole ledger; name the first bad entry, and what caught it."""
+    # See `reading`.
+    from cli.ledger_verification import verify_ledger  # noqa: PLC0415
+
+    output, parts = Output(as_json=as_json), find(directory)
+    with Progress(console=output.notes, transient=True) as bar:
+        task = bar.add_task("verifying", total=None)
+        verified = verify_ledger(
+            parts,
+            parts.server(server),
+            against=against,
+            progress=lambda done, all_: bar.update(task, completed=done, total=all_),
+        )
+    for doubt in verified.doubts:
+        output.note(f"inconclusive: {doubt}")
+    output.result(_verdict(verified), _verdict_for_people(verified, server))
+    if not verified.ok:
+        raise typer.Exit(NOT_SO)
 
 
 @ledger.command(
@@ -179,6 +222,36 @@ def kind_name(number: int) -> str:
 def status_name(number: int | None) -> str | None:
     names = {status.value[0]: status.name for status in grpc.StatusCode}
     return None if number is None else names.get(number, str(number))
+
+
+def _verdict(verified: "Verification") -> Document:
+    bad = verified.first_bad
+    return {
+        "ok": verified.ok,
+        "entries": verified.entries,
+        "rounds": verified.rounds,
+        "first_bad": bad
+        and {
+            "entry": bad.entry,
+            "code": str(bad.code),
+            "caught_by": str(bad.caught_by),
+        },
+    }
+
+
+def _verdict_for_people(verified: "Verification", server: SecurityServerId) -> str:
+    counted = f"{verified.entries} entries in {verified.rounds} rounds"
+    if verified.first_bad is not None:
+        bad = verified.first_bad
+        return (
+            f"FAILED: {server}, entry {bad.entry}: {bad.code}, caught by"
+            f" {bad.caught_by} ({bad.detail}); {counted}"
+        )
+    said = "OK" if verified.ok else "INCONCLUSIVE"
+    return (
+        f"{said}: {server}, {counted}; {verified.time_stamped} of them time-stamped,"
+        f" content of {verified.erased} erased"
+    )
 
 
 def _entries(

@@ -25,6 +25,11 @@ class ServerPart:
     # Where the keys of its subject index are, outside the database.
     subject_keys: Path
 
+    @property
+    def configuration(self) -> Path:
+        """Where it keeps the newest global configuration that it has seen."""
+        return self.subject_keys.parent / "configuration"
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
