@@ -86,6 +86,9 @@ def _part(entry: LinkedEntry) -> RecordedPart | None:
 
 
 def _check_row(entry: LinkedEntry, part: RecordedPart | None, place: Place) -> None:
+    hashed = (entry.local_header, entry.fields_root, entry.prev, entry.commitments)
+    if not all(isinstance(octets, bytes) for octets in hashed):
+        raise _broken(entry.seq, Code.ROW_UNREADABLE, "a column without a value")
     try:
         recomputed = row_hash(
             seq=entry.seq,

@@ -38,7 +38,6 @@ CREATE TABLE ledger.entry (
     status       bigint
 ) PARTITION BY RANGE (seq);
 CREATE INDEX entry_message ON ledger.entry (message_id) WHERE message_id IS NOT NULL;
-CREATE INDEX entry_erasure ON ledger.entry (seq) WHERE kind = 11;
 CREATE INDEX entry_time ON ledger.entry USING brin (recorded_at);
 
 CREATE TABLE ledger.opening (
@@ -49,6 +48,8 @@ CREATE TABLE ledger.opening (
     value    bytea NOT NULL,
     PRIMARY KEY (seq, position)
 ) PARTITION BY RANGE (seq);
+-- What erasures have erased and kept: tags of ledger.fields.
+CREATE INDEX opening_erasure ON ledger.opening (seq) WHERE tag IN (10, 12);
 
 CREATE TABLE ledger.subject_index (
     tag   bytea NOT NULL,
