@@ -72,8 +72,7 @@ def _signed_message(stage: Stage, entry: LinkedEntry) -> None:
         _said(part, evidence, beside),
     )
     EvidenceVerifier().verify(part, evidence, certificates)
-    named = Imprint.sha2_256(evidence.certificate).octets
-    signer = signing_member(parse_certificate(certificates[named]))
+    signer = signing_member(parse_certificate(certificates[evidence.certificate]))
     tell.claim(
         f"its signature verifies with the signing certificate of {signer}",
         signer == stage.example.client.member,
@@ -202,6 +201,6 @@ def _tag_name(number: int) -> str:
 def _certificates(
     reader: LedgerReader, references: Sequence[Imprint]
 ) -> Mapping[bytes, bytes]:
-    """Give what an entry refers to, by the octets of its imprint."""
-    found = {one.octets: reader.evidence(one.octets) for one in references}
-    return {octets: der for octets, der in found.items() if der is not None}
+    """Give what an entry refers to, DER by its SHA-256."""
+    found = {one.digest: reader.evidence(one.octets) for one in references}
+    return {digest: der for digest, der in found.items() if der is not None}

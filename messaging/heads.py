@@ -7,7 +7,6 @@ from messaging.signing import verify_signature
 from messaging.wire.summaries import summarise
 from trust.certificates import Certificate, parse_certificate, signing_member
 from vocabulary.faults import SignerMismatch
-from vocabulary.imprint import Imprint
 
 
 class HeadReader:
@@ -36,10 +35,9 @@ class EvidenceVerifier:
     ) -> None:
         """Raise SignatureInvalid, SignerMismatch or CertificateInvalid.
 
-        `certificates` holds DER by the octets of its imprint; KeyError for one that it
-        does not hold.
+        `certificates` holds DER by its SHA-256; KeyError for one that it does not hold.
         """
-        named = Imprint.sha2_256(evidence.certificate).octets
+        named = evidence.certificate
         if named not in self._parsed:
             self._parsed[named] = parse_certificate(certificates[named])
         certificate = self._parsed[named]
