@@ -40,7 +40,6 @@ async def _ask(
     headers = {
         "Content-Type": media.question,
         "Accept": media.answer,
-        # The limit counts octets as they come, so none may stand for more.
         "Accept-Encoding": "identity",
     }
     async with client.stream(
@@ -51,8 +50,11 @@ async def _ask(
         media_type = response.headers.get("content-type", "nothing").partition(";")[0]
         if media_type.strip().lower() != media.answer:
             raise NoAnswer(f"{url} answered with {media_type}, not {media.answer}")
+        if "content-encoding" in response.headers:
+            # Decoded, a few octets could be more than memory holds.
+            raise NoAnswer(f"{url} answered in an encoding that was not asked for")
         answer = bytearray()
-        async for chunk in response.aiter_raw():
+        async for chunk in response.aiter_bytes():
             answer += chunk
             if len(answer) > ANSWER_LIMIT:
                 raise NoAnswer(f"{url} answered with more than {ANSWER_LIMIT} octets")

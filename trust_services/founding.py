@@ -108,7 +108,11 @@ def _certificate(path: Path, key: SoftwareKey) -> Certificate | None:
     file = path.with_suffix(".pem")
     if not file.exists():
         return None
-    certificate = Certificate.of(x509.load_pem_x509_certificate(file.read_bytes()))
+    try:
+        parsed = x509.load_pem_x509_certificate(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file} holds no certificate: {error}") from error
+    certificate = Certificate.of(parsed)
     if certificate.public_key != key.public_key:
         raise ValueError(f"{file} is not of the key beside it; remove it for a new one")
     return certificate

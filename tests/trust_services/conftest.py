@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,26 @@ def trust_services_dsns(postgres):
     return owner, login
 
 
+@contextmanager
+def made_directory():
+    # Not tmp_path: a socket's path has to be short.
+    directory = Path(tempfile.mkdtemp(prefix="ristmik-trust-"))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def short_directory():
+    with made_directory() as directory:
+        yield directory
+
+
 @pytest.fixture(scope="session")
 def running(trust_services_dsns):
-    # A socket's path has to be short.
-    directory = Path(tempfile.mkdtemp(prefix="ristmik-trust-"))
-    services = RunningTrustServices(directory, trust_services_dsns[1])
-    services.start()
-    yield services
-    services.stop()
-    shutil.rmtree(directory)
+    with made_directory() as directory:
+        services = RunningTrustServices(directory, trust_services_dsns[1])
+        services.start()
+        yield services
+        services.stop()

@@ -17,10 +17,11 @@ INSTANCE = "EE-SANDBOX"
 
 
 class RunningTrustServices:
-    def __init__(self, directory, database_dsn):
+    def __init__(self, directory, database_dsn, *, port=None):
+        directory.mkdir(exist_ok=True)
         self.directory = directory
         self.state = directory / "state"
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.admin_socket = directory / "admin.sock"
         self.settings = directory / "trust.toml"
@@ -71,6 +72,10 @@ class RunningTrustServices:
             self._channel.close()
             self._channel = None
         self.process.send_signal(number)
+        return self.end()
+
+    def end(self):
+        """Wait for it to end by itself; give what `stop` gives."""
         output, _ = self.process.communicate(timeout=10)
         return self.process.returncode, output
 
