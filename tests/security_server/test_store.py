@@ -10,6 +10,7 @@ import pytest
 from security_server.registrations import AccessRight, LocalClient
 from security_server.services import registered_service
 from security_server.store import RegistrationStore, migrate
+from tests.security_server.databases import LOGIN, emptied, migrated
 from tests.security_server.descriptors import (
     DESCRIPTORS,
     GET,
@@ -32,7 +33,6 @@ from vocabulary.faults import (
 from vocabulary.identifiers import ServiceId
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-OWNER, LOGIN = "local_owner", "local_login"
 OTHER = ServiceId(POPULATION, "persons", "v2")
 
 
@@ -49,11 +49,8 @@ def persons(descriptors=DESCRIPTORS, **changed):
 
 @pytest.fixture(scope="module")
 def dsns(postgres):
-    postgres.create_role(OWNER)
-    postgres.create_database("local_store", owner=OWNER)
-    owner = postgres.role_dsn(OWNER, database="local_store")
-    login = postgres.role_dsn(LOGIN, database="local_store")
-    migrate(owner, login=LOGIN)
+    owner, login = migrated(postgres, "local_store")
+    # Again: nothing is left to be done.
     migrate(owner, login=LOGIN)
     return owner, login
 
@@ -61,11 +58,7 @@ def dsns(postgres):
 @pytest.fixture
 def dsn(dsns):
     owner, login = dsns
-    with closing(psycopg.connect(owner, autocommit=True)) as connection:
-        connection.execute(
-            "TRUNCATE server.access_right, server.service, server.client"
-        )
-        connection.execute("UPDATE server.change SET number = number + 1")
+    emptied(owner)
     return login
 
 
@@ -201,11 +194,8 @@ async def test_the_login_owns_nothing_and_cannot_change_tables(dsn):
 async def test_without_the_database_the_last_snapshot_stays_and_changes_are_refused(
     postgres,
 ):
-    owner, login, name = "away_owner", "away_login", "local_away"
-    postgres.create_role(owner)
-    postgres.create_database(name, owner=owner)
-    dsn = postgres.role_dsn(login, database=name)
-    migrate(postgres.role_dsn(owner, database=name), login=login)
+    name = "local_away"
+    _, dsn = migrated(postgres, name)
     store = RegistrationStore(dsn, lambda: NOW)
     await store.set_client(LocalClient(TAX, plaintext_loopback=True))
     with closing(psycopg.connect(postgres.superuser_dsn(), autocommit=True)) as server:
