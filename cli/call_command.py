@@ -218,8 +218,9 @@ def show(outcome: Outcome, output: Output) -> None:
     elif outcome.status != "OK":
         output.note(f"the service itself answered {outcome.status}: {outcome.message}")
     if outcome.message_id is not None:
-        entry = "" if outcome.entry is None else f", entry {outcome.entry}"
-        output.note(f"message {outcome.message_id}{entry} of the client's ledger")
+        recorded = outcome.entry is not None
+        entry = f", entry {outcome.entry} of the client's ledger" if recorded else ""
+        output.note(f"message {outcome.message_id}{entry}")
 
 
 def _refusal(fault: Fault) -> str:

@@ -48,8 +48,8 @@ def demo(
     if failure is not None:
         output.note(f"\nristmik: {failure.detail}")
     if keep:
-        output.note(_how_to_go_on(parts))
-    elif failure is None and not as_json:
+        narration.say(_how_to_go_on(parts))
+    elif failure is None:
         narration.say(
             "\nEvery step did what it says. `ristmik demo --keep` leaves the instance"
             " running."

@@ -73,16 +73,16 @@ def _claim_refusal(stage: Stage, outcome: Outcome, expected: type[Fault]) -> Non
         and fault.origin == stage.provider.id,
     )
     tell.claim(
-        "the register was not asked: execution is NOT_EXECUTED",
+        "the provider's system was not called: execution is NOT_EXECUTED",
         fault is not None and fault.execution is Execution.NOT_EXECUTED,
     )
     entries = stage.entries(stage.provider, outcome.message_id or "")
     documents = [entry_document(entry) for entry in entries]
     tell.rows(
-        ["Ledger of", "Entry", "Kind", "Fault"],
+        ["Ledger", "Entry", "Kind", "Fault"],
         [
             (
-                str(stage.provider.id),
+                stage.name(stage.provider),
                 str(found["entry"]),
                 str(found["kind"]),
                 str(found["fault"] or ""),
@@ -186,7 +186,8 @@ def forgotten(stage: Stage) -> None:
     for server in stage.parts.servers:
         verdict = _verify(stage, server)
         tell.claim(
-            f"{server.id}: {verdict.entries} entries in {verdict.rounds} rounds verify",
+            f"{server.id}: {verdict.entries} entries verify, rounds closed:"
+            f" {verdict.rounds}",
             verdict.ok,
         )
 
@@ -206,10 +207,21 @@ def _erase(stage: Stage, server: ServerPart) -> None:
         f" entry {answer.erasure_entry} says so",
         answer.openings > 0 and not left,
     )
+    stage.until(
+        f"{server.id} closes a round over entry {answer.erasure_entry}",
+        lambda: _covered(stage, server, answer.erasure_entry),
+    )
     tell.claim(
         "who called what, when and why still stands there, signed",
         all(entry.head for entry in stage.entries(server, stage.message_id)),
     )
+
+
+def _covered(stage: Stage, server: ServerPart, entry: int) -> bool | None:
+    """Give True once a checkpoint covers the entry."""
+    with stage.ledger(server) as reader:
+        newest = reader.newest_round()
+    return True if newest is not None and newest.size > entry else None
 
 
 def _received(stage: Stage) -> LinkedEntry:

@@ -27,9 +27,9 @@ def records(stage: Stage) -> None:
     consumer = _by_kind(stage, stage.consumer)
     provider = _by_kind(stage, stage.provider)
     tell.rows(
-        ["Ledger of", "Entry", "Round", "Kind", "Row hash", "The other's row hash"],
+        ["Ledger", "Entry", "Round", "Kind", "Row hash", "Other's row hash"],
         [
-            _row(server, entry)
+            _row(stage.name(server), entry)
             for server, found in (
                 (stage.consumer, consumer),
                 (stage.provider, provider),
@@ -96,8 +96,8 @@ def _said(part: RecordedPart, evidence: Evidence, beside: Sequence[str]) -> str:
         f"issued at     {head.issued_at.isoformat()}",
         f"purpose       {head.purpose}",
         f"legal basis   {head.legal_basis}",
-        f"fields root   {head.fields_root.hex()}",
-        f"signature     {evidence.signature.hex()[:64]}…",
+        f"fields root   {head.fields_root.hex()[:56]}…",
+        f"signature     {evidence.signature.hex()[:56]}…",
         "",
         "beside it, salted, committed to by the fields root, erasable:",
         *beside,
@@ -171,15 +171,15 @@ def _by_kind(stage: Stage, server: ServerPart) -> dict[Kind, LinkedEntry]:
     return {Kind(entry.columns.kind): entry for entry in entries}
 
 
-def _row(server: ServerPart, entry: LinkedEntry) -> tuple[str, ...]:
+def _row(ledger: str, entry: LinkedEntry) -> tuple[str, ...]:
     peer = _header(entry).peer_row_hash
     return (
-        str(server.id),
+        ledger,
         str(entry.seq),
         str(entry.round),
         kind_name(entry.columns.kind),
-        f"{entry.row_hash.hex()[:16]}…",
-        "" if peer is None else f"{peer.hex()[:16]}…",
+        f"{entry.row_hash.hex()[:12]}…",
+        "" if peer is None else f"{peer.hex()[:12]}…",
     )
 
 

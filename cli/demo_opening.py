@@ -7,7 +7,7 @@ from cli.connection import REGISTRY, ask, registry
 from cli.demo_stage import Stage
 from cli.failures import Refused
 from cli.request_commands import request_document
-from messaging.wire.identifiers import member_from_pb, member_to_pb, service_from_pb
+from messaging.wire.identifiers import member_from_pb, member_to_pb, subsystem_from_pb
 from protos.v1.administration_pb2 import AccessRight
 from protos.v1.registry_pb2 import (
     REGISTRATION_STATE_APPROVED,
@@ -104,7 +104,7 @@ def right(stage: Stage) -> None:
     tell.command(f"access grant {example.service} {example.client} --method {short}")
     stage.grant(example.method)
     granted = stage.rights()
-    tell.rows(["Service", "Method"], [_right_row(one) for one in granted])
+    tell.rows(["Client", "Method"], [_right_row(one) for one in granted])
     tell.claim(
         f"{example.client} may call {example.method} and nothing else of the service",
         [one.method for one in granted] == [example.method],
@@ -137,4 +137,4 @@ def question(stage: Stage) -> None:
 
 
 def _right_row(right: AccessRight) -> tuple[str, str]:
-    return str(service_from_pb(right.service)), right.method or "all"
+    return str(subsystem_from_pb(right.client)), right.method or "all"

@@ -134,9 +134,16 @@ class Stage:
         """Verify a server's ledger, against a checkpoint that was kept elsewhere."""
         return verify_ledger(self.parts, server, against=against)
 
+    def name(self, server: ServerPart) -> str:
+        """Call a server what tables have room for: by the subsystem behind it."""
+        behind = (
+            code.code for code, id_ in self.parts.clients.items() if id_ == server.id
+        )
+        return next(behind, str(server.id))
+
     def kept_checkpoint(self, server: ServerPart) -> Path:
         """Name the file in which a server's checkpoint is kept elsewhere."""
-        return self.elsewhere / f"{str(server.id).replace('/', '-')}.note"
+        return self.elsewhere / f"{self.name(server)}.note"
 
     @property
     def _service(self) -> identifier_pb2.ServiceId:
