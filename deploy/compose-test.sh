@@ -55,7 +55,7 @@ fetch_wheels() { # so that the build needs no package index
   .venv/bin/python scripts/lock_subset.py > "$work/runtime.txt"
   .venv/bin/python scripts/lock_subset.py build > "$work/build.txt"
   for list in runtime build; do
-    .venv/bin/pip download --quiet --disable-pip-version-check --dest dist/wheels \
+    .venv/bin/pip download -qq --disable-pip-version-check --dest dist/wheels \
       --python-version 3.11 --only-binary=:all: --require-hashes -r "$work/$list.txt"
   done
   export WHEELS=yes
@@ -93,7 +93,7 @@ compose build >"$work/build" 2>&1 || { cat "$work/build" >&2; exit 1; }
 compose up -d >"$work/up" 2>&1 || { cat "$work/up" >&2; exit 1; }
 until_ready
 
-compose run --rm -T --no-deps tax | expect "the tax board got the person" "$PERSON"
+compose --profile call run --rm -T --no-deps tax | expect "the tax board got the person" "$PERSON"
 # The health fund's register is offered, and nobody has a right to it.
 { within security-server-tax ristmik call --client "$CLIENT" \
   --service EE-SANDBOX/GOV/74000091/health/insurance/v1 --purpose TAX_ASSESSMENT \
