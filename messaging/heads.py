@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ledger.record import Evidence, HeadSummary, RecordedPart
-from messaging.signing import verify_signature
+from messaging.signing import SignedBatches
 from messaging.wire.summaries import summarise
 from trust.certificates import Certificate, parse_certificate, signing_member
 from vocabulary.faults import SignerMismatch
@@ -26,6 +26,7 @@ class EvidenceVerifier:
 
     def __init__(self) -> None:
         self._parsed: dict[bytes, Certificate] = {}
+        self._batches = SignedBatches()
 
     def verify(
         self,
@@ -41,7 +42,7 @@ class EvidenceVerifier:
         if named not in self._parsed:
             self._parsed[named] = parse_certificate(certificates[named])
         certificate = self._parsed[named]
-        verify_signature(part.imprint.digest, evidence, certificate)
+        self._batches.verify(part.imprint.digest, evidence, certificate)
         signer, speaks_for = signing_member(certificate), summarise(part).signer
         if str(signer) != speaks_for:
             raise SignerMismatch(f"{signer} has signed for {speaks_for}")

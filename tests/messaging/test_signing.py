@@ -7,7 +7,12 @@ import pytest
 from ledger.merkle import root_of_path
 from ledger.record import Evidence
 from messaging.parts import Open, Part
-from messaging.signing import SignedPart, batch_statement, sign_batch, verify_signature
+from messaging.signing import (
+    SignedBatches,
+    SignedPart,
+    batch_statement,
+    sign_batch,
+)
 from messaging.wire.heads import encode_open
 from tests.world import NOW, World, message_id, request
 from trust.certificates import Algorithm
@@ -26,7 +31,7 @@ def batch(size):
 
 
 def verify(message: SignedPart) -> None:
-    verify_signature(message.part.leaf, message.evidence, CREDENTIAL.certificate)
+    SignedBatches().verify(message.part.leaf, message.evidence, CREDENTIAL.certificate)
 
 
 @pytest.mark.parametrize("size", [1, 3, 16, 256])
@@ -85,6 +90,21 @@ def test_all_algorithms_sign_and_verify_behind_one_interface(algorithm):
     key, signing = WORLD.pki.signing(request().identities.client.member, algorithm)
     credential = replace(CREDENTIAL, key=key, certificate=signing.certificate)
     (message,) = sign_batch([encode_open(Open(request(), NOW))], credential)
-    verify_signature(message.part.leaf, message.evidence, signing.certificate)
+    SignedBatches().verify(message.part.leaf, message.evidence, signing.certificate)
     with pytest.raises(SignatureInvalid):
-        verify_signature(message.part.leaf, message.evidence, CREDENTIAL.certificate)
+        SignedBatches().verify(
+            message.part.leaf, message.evidence, CREDENTIAL.certificate
+        )
+
+
+def test_a_batch_that_was_verified_once_vouches_for_its_own_parts_only():
+    batches, certificate = SignedBatches(), CREDENTIAL.certificate
+    first, *others = batch(4)
+    batches.verify(first.part.leaf, first.evidence, certificate)
+    for other in others:
+        batches.verify(other.part.leaf, other.evidence, certificate)
+        with pytest.raises(SignatureInvalid):
+            batches.verify(b"\0" * 32, other.evidence, certificate)
+    stranger = World().tax.credential().certificate
+    with pytest.raises(SignatureInvalid):
+        batches.verify(first.part.leaf, first.evidence, stranger)
