@@ -86,21 +86,28 @@ class SandboxStart:
         )
         # Meanwhile, on the processor that is left.
         await asyncio.to_thread(self._prepare_servers)
+        if self._choices.populated:
+            await self._start_servers()
+        else:
+            await self._populate()
+
+    async def _start_servers(self) -> None:
+        self._runner.start(*self._programs.servers.values(), wave=SERVERS)
+        systems = map(system_name, _offering())
+        await self._until_ready(TRUST, REGISTRY, *systems, *map(server_name, AGENCIES))
+
+    async def _populate(self) -> None:
         await self._until_ready(TRUST, REGISTRY)
         self._report("trust services and central registry are ready")
         keys = await asyncio.to_thread(self._population.equip_servers)
-        self._runner.start(*self._programs.servers.values(), wave=SERVERS)
-        version = 0
-        if not self._choices.populated:
-            version = await asyncio.to_thread(self._population.register, keys)
-            self._report("members, subsystems and security servers are registered")
-        await self._until_ready(*map(server_name, AGENCIES))
-        await self._until_ready(*map(system_name, _offering()))
-        if not self._choices.populated:
-            await self._until_configured(version)
-            await asyncio.to_thread(self._population.set_up_servers)
-            self._directory.save_choices(replace(self._choices, populated=True))
-            self._report("services are registered, rights granted")
+        version, _ = await asyncio.gather(
+            asyncio.to_thread(self._population.register, keys), self._start_servers()
+        )
+        self._report("members, subsystems and security servers are registered")
+        await self._until_configured(version)
+        await asyncio.to_thread(self._population.set_up_servers)
+        self._directory.save_choices(replace(self._choices, populated=True))
+        self._report("services are registered, rights granted")
 
     def _prepare_authorities(self) -> None:
         self._programs.write_trust_settings(self._databases.prepare_trust())
