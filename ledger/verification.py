@@ -188,6 +188,8 @@ class _Audit:
         for beside in (openings, index, evidence):
             beside.finish(self._place.seq)
         self._check_head_row(tree)
+        if progress is not None:
+            progress(self._place.seq, entries)
         return Verification(
             entries,
             rounds,

@@ -108,14 +108,14 @@ class RoundAudit:
         self._open, self._covered = number + 1, self._tree.size
 
     def _verify_note(self, number: int, note: bytes) -> None:
+        told = self.newest
         # In silence every second signs the same.
-        if self.newest is not None and self.newest.note == note:
-            return
-        try:
-            told = verify_checkpoint(note, self._log_keys)
-        except CheckpointInvalid as error:
-            detail = f"round {number}: {error}"
-            raise broken(self._covered, Code.CHECKPOINT_UNSIGNED, detail) from error
+        if told is None or told.note != note:
+            try:
+                told = verify_checkpoint(note, self._log_keys)
+            except CheckpointInvalid as error:
+                detail = f"round {number}: {error}"
+                raise broken(self._covered, Code.CHECKPOINT_UNSIGNED, detail) from error
         if (told.size, told.root) != (self._tree.size, self._tree.root):
             detail = f"round {number} has signed for other entries than there are"
             raise broken(self._covered, Code.CHECKPOINT_MISMATCH, detail)

@@ -8,6 +8,7 @@ import pytest
 
 from ledger.sequencer import Sequencer
 from tests.databases import Databases
+from tests.ledger.tampering import GoodLedger, Ledger
 from tests.ledger.world import LedgerWorld
 
 
@@ -21,3 +22,15 @@ async def world(postgres: Databases, tmp_path: Path) -> AsyncIterator[LedgerWorl
 @pytest.fixture
 async def sequencer(world: LedgerWorld) -> Sequencer:
     return await world.started()
+
+
+@pytest.fixture(scope="session")
+def good_ledger(
+    postgres: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> GoodLedger:
+    return GoodLedger(postgres, tmp_path_factory.mktemp("good-ledger"))
+
+
+@pytest.fixture
+def ledger(good_ledger: GoodLedger) -> Ledger:
+    return good_ledger.restore()

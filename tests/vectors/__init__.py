@@ -1,0 +1,1 @@
+"""Verifiers and vectors that share nothing with the product."""
