@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cli.failures import OUT_OF_REACH, CommandFailure, OutOfReach, Refused
 from cli.log_tail import log_tail
@@ -70,18 +70,25 @@ def _start(place: Path, log: Path) -> "subprocess.Popen[bytes]":
             start_new_session=True,
         )
     try:
-        line = child.stdout.readline() if child.stdout else b""
+        said = _said(child)
     except BaseException:
         _stop(child)
         raise
-    said = json.loads(line or b"{}")
     if "servers" in said:
         return child
     raise _not_started(said.get("error"), child.wait(), log)
 
 
+def _said(child: "subprocess.Popen[bytes]") -> Mapping[str, Any]:
+    """Give the one document that it prints, nothing if it ended without."""
+    if child.stdout is None:
+        return {}
+    with child.stdout as stdout:
+        return dict(json.loads(stdout.readline() or b"{}"))
+
+
 def _not_started(
-    error: dict[str, str] | None, status: int, log: Path
+    error: Mapping[str, str] | None, status: int, log: Path
 ) -> CommandFailure:
     if error is None:
         return _ended(status, log)
@@ -97,7 +104,4 @@ def _ended(status: int, log: Path) -> Refused:
 
 def _stop(child: "subprocess.Popen[bytes]") -> int:
     child.send_signal(signal.SIGTERM)
-    status = child.wait(STOPPED_WITHIN_S)
-    if child.stdout:
-        child.stdout.close()
-    return status
+    return child.wait(STOPPED_WITHIN_S)
