@@ -4,9 +4,12 @@ It is any gRPC client that sets metadata: it knows no part of the product but th
 message of a fault, `ristmik.v1.Fault`.
 """
 
+import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from google.rpc import status_pb2
 from grpc import StatusCode, aio
@@ -150,6 +153,15 @@ async def ask(
         _pairs(await call.initial_metadata()),
         _pairs(await call.trailing_metadata()),
     )
+
+
+def new_message_id() -> str:
+    """Make a UUIDv7 (RFC 9562 §5.7)."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    version, variant = 0x7 << 76, 0b10 << 62
+    kept = ((1 << 12) - 1) << 64 | (1 << 62) - 1
+    return str(UUID(int=milliseconds << 80 | version | variant | random & kept))
 
 
 def _each(value: Value) -> Sequence[str]:

@@ -1,12 +1,17 @@
 """One instance for all tests that leave it whole; the others start their own."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from grpc import aio
 
 from cli.processes import command_line
+from tests.end_to_end.desk import Desk, running_desk
 from tests.end_to_end.instance import Instance, is_running, new_instance
+
+# Offered by the health fund, and the tax board may call it; it is not personal.
+DESK = "EE-SANDBOX/GOV/74000091/health/desk/v1"
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +23,27 @@ def instance() -> Iterator[Instance]:
         assert running.stop() == 0, running.said()
         left = {pid: command_line(pid) for pid in pids if is_running(pid)}
         assert not left, left
+
+
+@pytest.fixture(scope="session")
+def desk(instance: Instance) -> Iterator[Desk]:
+    """Give the tests' own system, registered as DESK and open to the tax board."""
+    with running_desk() as desk:
+        offer(instance, desk)
+        yield desk
+
+
+@pytest.fixture
+async def tax(instance: Instance) -> AsyncIterator[aio.Channel]:
+    """Give a channel to the local leg of the tax board's server."""
+    async with instance.local("tax") as channel:
+        yield channel
+
+
+def offer(instance: Instance, desk: Desk, service: str = DESK) -> None:
+    """Register the desk and let the example's client call it."""
+    instance.answer("service", "add", service, "--address", desk.address)
+    instance.answer("access", "grant", service, instance.example.keys["client"])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
