@@ -89,6 +89,10 @@ class PrivatePostgres:
     def log(self) -> Path:
         return self._directory / "log"
 
+    def require_reach(self, directory: Path) -> None:
+        """Raise DirectoryUnusable if its account cannot pass through a directory."""
+        account_for(self._data).require_reach(_nearest_existing(directory))
+
     def start(self) -> None:
         """Start the server, or take over the one that runs.
 
@@ -146,7 +150,7 @@ class PrivatePostgres:
 
     def _prepare_directory(self) -> Account:
         account = account_for(self._data)
-        account.require_reach(self._nearest_existing_parent())
+        account.require_reach(_nearest_existing(self._directory.parent))
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = not any(self._directory.iterdir())
         if fresh and self._directory.stat().st_uid == os.geteuid():
@@ -158,9 +162,6 @@ class PrivatePostgres:
             )
         account.require_reach(self._directory)
         return account
-
-    def _nearest_existing_parent(self) -> Path:
-        return next(path for path in self._directory.parents if path.exists())
 
     def _take_over(self) -> Postmaster | None:
         left = Postmaster.left_running(self._data)
@@ -177,7 +178,9 @@ class PrivatePostgres:
         return left
 
     def _start(self, account: Account) -> Postmaster:
-        binaries = find_binaries(account, source=self._source, major=self._made_by())
+        binaries = find_binaries(
+            account, source=self._source, major=self._made_by(), of=self._data
+        )
         if not self._data.exists():
             self._report(f"making a database of PostgreSQL {binaries.major}")
             self._initialise(account, binaries)
@@ -240,6 +243,10 @@ class PrivatePostgres:
         with (unfinished / "postgresql.conf").open("a") as settings:
             settings.write(_SETTINGS)
         unfinished.rename(self._data)
+
+
+def _nearest_existing(directory: Path) -> Path:
+    return next(path for path in (directory, *directory.parents) if path.exists())
 
 
 class GivenPostgres:

@@ -42,9 +42,13 @@ class Binaries:
 
 
 def find_binaries(
-    account: Account, *, source: Source | None = None, major: int | None = None
+    account: Account,
+    *,
+    source: Source | None = None,
+    major: int | None = None,
+    of: Path | None = None,
 ) -> Binaries:
-    """Find programs that the account can run; of that major if data are of one.
+    """Find programs that the account can run, of the `major` that made the data `of`.
 
     Raises PostgresUnusable if there are none, naming both majors if those that are
     there are of another.
@@ -57,8 +61,8 @@ def find_binaries(
     if found:
         others = ", ".join(f"{each.major} ({each.directory})" for each in found)
         raise PostgresUnusable(
-            f"the data were made by PostgreSQL {major}, but the programs here are of "
-            f"PostgreSQL {others}, which cannot read them: install PostgreSQL {major}, "
+            f"{of} was made by PostgreSQL {major}, but the programs here are of "
+            f"PostgreSQL {others}, which cannot read it: install PostgreSQL {major}, "
             "choose it by RISTMIK_POSTGRES=system or embedded, or start anew in "
             "another directory"
         )

@@ -108,6 +108,9 @@ class SandboxInstance:
                 f"the agencies' systems are not beside {ROOT / 'cli'}: run the sandbox "
                 "from a checkout of ristmik"
             )
+        if isinstance(self._postgres, PrivatePostgres):
+            # Before anything is made that would be left behind.
+            self._postgres.require_reach(self._directory.path.parent)
         folders = self._directory.folders(agency.code for agency in AGENCIES)
         # PostgreSQL may run as another account, whose way leads through it.
         self._directory.prepare(searchable=os.geteuid() == 0, folders=folders)

@@ -64,8 +64,9 @@ async def _up(directory: Path, output: Output, *, keep_going: bool) -> int:
         starting.cancel()
         await asyncio.wait({starting})
         return INTERRUPTED
+    document = starting.result()
     try:
-        _show(starting.result(), output)
+        _show(document, output)
         ends = asyncio.create_task(instance.one_ended())
         awaited = {stopping} if keep_going else {stopping, ends}
         await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)

@@ -215,7 +215,9 @@ def test_refuses_data_of_another_major_by_name(launch: Launch, directory: Path) 
     version = directory / "pg/data/PG_VERSION"
     own = version.read_text().strip()
     version.write_text("9\n")
-    with pytest.raises(PostgresUnusable, match=rf"made by PostgreSQL 9, .* {own} \("):
+    with pytest.raises(
+        PostgresUnusable, match=rf"pg/data was made by PostgreSQL 9, .* {own} \("
+    ):
         launch()
 
 

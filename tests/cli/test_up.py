@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -260,3 +261,15 @@ def test_a_directory_with_other_things_in_it_is_refused(
     assert refused.end() == 3
     assert "holds other things" in refused.said()
     assert [path.name for path in place.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop to an account")
+def test_a_directory_that_postgresql_cannot_reach_is_refused(
+    start: Start, place: Path
+) -> None:
+    place.parent.chmod(0o700)
+    refused = start(**{VARIABLE: ""})
+    assert refused.end() == 3
+    assert f"chmod o+x {place.parent}" in refused.said()
+    assert not place.exists()
+    assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
