@@ -120,39 +120,53 @@ class Caller:
         return replace(outcome, fault=fault)
 
 
+Method = Annotated[
+    str, typer.Argument(metavar="METHOD", help="GetPerson, or its full name.")
+]
+Json = Annotated[str, typer.Argument(metavar="JSON", help="The request, as JSON.")]
+Client = Annotated[
+    str, typer.Option("--client", metavar="ID", help="The subsystem that calls.")
+]
+Service = Annotated[
+    str, typer.Option("--service", metavar="ID", help="The service it calls.")
+]
+Subjects = Annotated[
+    list[str] | None,
+    typer.Option("--subject", metavar="PERSON", help="Who it is about (repeatable)."),
+]
+Purpose = Annotated[
+    str | None,
+    typer.Option("--purpose", metavar="CODE", help="Purpose, from the list."),
+]
+LegalBasis = Annotated[
+    str | None,
+    typer.Option("--legal-basis", metavar="CODE", help="Legal basis, from the list."),
+]
+Case = Annotated[
+    str | None,
+    typer.Option("--case", metavar="NUMBER", help="The caller's own case number."),
+]
+MessageId = Annotated[
+    str | None,
+    typer.Option("--message-id", metavar="UUID", help="A UUIDv7; made if not given."),
+]
+Timeout = Annotated[
+    float, typer.Option("--timeout", metavar="S", min=0.001, help="Seconds to wait.")
+]
+
+
 def call(
-    method: Annotated[
-        str, typer.Argument(metavar="METHOD", help="GetPerson, or its full name.")
-    ],
-    request: Annotated[
-        str, typer.Argument(metavar="JSON", help="The request, as JSON.")
-    ] = "{}",
+    method: Method,
+    request: Json = "{}",
     *,
-    client: Annotated[
-        str, typer.Option("--client", metavar="ID", help="The subsystem that calls.")
-    ],
-    service: Annotated[
-        str, typer.Option("--service", metavar="ID", help="The service it calls.")
-    ],
-    subject: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PERSON", help="Person it is about (repeatable)."),
-    ] = None,
-    purpose: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Purpose, from the list.")
-    ] = None,
-    legal_basis: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Legal basis, from the list.")
-    ] = None,
-    case: Annotated[
-        str | None, typer.Option(metavar="NUMBER", help="The caller's own case.")
-    ] = None,
-    message_id: Annotated[
-        str | None, typer.Option(metavar="UUID", help="A UUIDv7; made if not given.")
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(metavar="S", min=0.001, help="Seconds to wait.")
-    ] = 60,
+    client: Client,
+    service: Service,
+    subject: Subjects = None,
+    purpose: Purpose = None,
+    legal_basis: LegalBasis = None,
+    case: Case = None,
+    message_id: MessageId = None,
+    timeout: Timeout = 60,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: AsJson = False,
 ) -> None:

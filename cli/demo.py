@@ -45,17 +45,12 @@ def demo(
             failure = error
     if as_json:
         print_document(_document(parts, narration, failure, kept=keep))
-    if failure is not None:
-        output.note(f"\nristmik: {failure.detail}")
     if keep:
         narration.say(_how_to_go_on(parts))
-    elif failure is None:
-        narration.say(
-            "\nEvery step did what it says. `ristmik demo --keep` leaves the instance"
-            " running."
-        )
     if failure is not None:
+        output.note(f"ristmik: {failure.detail}")
         raise typer.Exit(failure.status)
+    narration.say("\nEvery step did what it says.")
 
 
 def _tell(parts: Parts, narration: Narration) -> None:

@@ -28,9 +28,34 @@ from vocabulary.identifiers import SecurityServerId
 
 services = typer.Typer(no_args_is_help=True, help="Services that subsystems offer.")
 
-_FIELD_HELP = (
-    " that names a person, such as GetPersonRequest.person_id (repeatable)."
-)
+_FIELD_HELP = " that names a person, such as GetPersonRequest.person_id (repeatable)."
+
+Address = Annotated[
+    str, typer.Option("--address", metavar="HOST:PORT", help="The member's own system.")
+]
+Descriptors = Annotated[
+    Path | None,
+    typer.Option(
+        "--descriptors",
+        metavar="FILE",
+        help="Serialised FileDescriptorSet; asked of the system if not given.",
+    ),
+]
+Personal = Annotated[
+    bool, typer.Option("--personal", help="It holds data about persons.")
+]
+RequestSubjects = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--request-subject", metavar="FIELD", help="Field of a request" + _FIELD_HELP
+    ),
+]
+ResponseSubjects = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--response-subject", metavar="FIELD", help="Field of a response" + _FIELD_HELP
+    ),
+]
 
 
 @services.command(
@@ -43,29 +68,11 @@ _FIELD_HELP = (
 def add_service(
     service: ServiceArgument,
     *,
-    address: Annotated[
-        str,
-        typer.Option("--address", metavar="HOST:PORT", help="The member's own system."),
-    ],
-    descriptors: Annotated[
-        Path | None,
-        typer.Option(
-            "--descriptors",
-            metavar="FILE",
-            help="Serialised FileDescriptorSet; asked of the system if not given.",
-        ),
-    ] = None,
-    personal: Annotated[
-        bool, typer.Option("--personal", help="It holds data about persons.")
-    ] = False,
-    request_subject: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD", help="Field of a request" + _FIELD_HELP),
-    ] = None,
-    response_subject: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD", help="Field of a response" + _FIELD_HELP),
-    ] = None,
+    address: Address,
+    descriptors: Descriptors = None,
+    personal: Personal = False,
+    request_subject: RequestSubjects = None,
+    response_subject: ResponseSubjects = None,
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: AsJson = False,
 ) -> None:
