@@ -3,12 +3,13 @@
 The local leg refuses what is too large before it is signed. A peer may not have.
 """
 
-from messaging.envelope import Metadata
+from collections.abc import Iterable
+
 from messaging.transport import MESSAGE_LIMIT, METADATA_LIMIT
 from vocabulary.faults import LimitExceeded
 
 
-def require_message_within_limit(body: bytes) -> None:
+def require_small_message(body: bytes) -> None:
     if len(body) > MESSAGE_LIMIT:
         raise LimitExceeded(
             f"message: {len(body)} octets, and {MESSAGE_LIMIT} is the limit; "
@@ -16,10 +17,11 @@ def require_message_within_limit(body: bytes) -> None:
         )
 
 
-def require_metadata_within_limit(metadata: Metadata) -> None:
+def require_small_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> None:
+    """Count keys and values, as octets."""
     octets = sum(len(key) + len(value) for key, value in metadata)
     if octets > METADATA_LIMIT:
         raise LimitExceeded(
             f"metadata: {octets} octets, and {METADATA_LIMIT} is the limit; send less "
-            "beside the message"
+            "of it, or put it in the message"
         )

@@ -17,8 +17,8 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ledger.record import new_record_id
 from messaging.envelope import Metadata, PurposeBlock, Request
-from messaging.transport import METADATA_LIMIT
-from vocabulary.faults import LimitExceeded, MetadataInvalid
+from messaging.limits import require_small_metadata
+from vocabulary.faults import MetadataInvalid
 from vocabulary.identifiers import (
     MemberId,
     ServiceId,
@@ -91,7 +91,7 @@ class CallerMetadata:
 
     def require_small(self) -> None:
         """Raise LimitExceeded by name."""
-        require_small(self._received)
+        require_small_metadata(self._received)
 
     def client(self) -> SubsystemId:
         return self._one(CLIENT, SubsystemId.parse)
@@ -170,16 +170,6 @@ def identities_to_grpc(request: Request) -> GrpcMetadata:
     }
     once = ((key, _encoded(value)) for key, value in said.items() if value)
     return (*once, *((SUBJECT, subject) for subject in block.subjects))
-
-
-def require_small(metadata: Iterable[tuple[str, str | bytes]]) -> None:
-    """Raise LimitExceeded if keys and values have more octets than metadata may."""
-    octets = sum(len(key) + len(value) for key, value in metadata)
-    if octets > METADATA_LIMIT:
-        raise LimitExceeded(
-            f"metadata: {octets} octets, and {METADATA_LIMIT} is the limit; send less "
-            "of it, or put it in the message"
-        )
 
 
 def new_message_id() -> str:

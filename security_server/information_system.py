@@ -17,12 +17,12 @@ from typing import Final, TypeAlias
 from grpc import ChannelConnectivity, StatusCode, aio
 
 from messaging.envelope import Metadata, Request, Response
+from messaging.limits import require_small_metadata
 from messaging.transport import MESSAGE_LIMIT, OPTIONS
 from security_server.access_rights import AuthorisedRequest
 from security_server.call_metadata import (
     from_grpc,
     identities_to_grpc,
-    require_small,
     to_grpc,
 )
 from security_server.description import describe
@@ -203,7 +203,7 @@ async def _response(call: Call, body: bytes | None) -> Response:
 
 def _metadata(received: aio.Metadata | None) -> Metadata:
     entries = tuple((key, value) for key, value in received or ())
-    require_small(entries)
+    require_small_metadata(entries)
     return from_grpc(entries)
 
 

@@ -5,12 +5,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from messaging.envelope import Identities, PurposeBlock, Request
+from messaging.limits import require_small_metadata
 from security_server.call_metadata import (
     CallerMetadata,
     from_grpc,
     identities_to_grpc,
     new_message_id,
-    require_small,
     to_grpc,
 )
 from tests.security_server.descriptors import GET, PERSONS, POPULATION, TAX
@@ -190,6 +190,6 @@ def test_what_the_system_is_told_can_be_read_as_it_was_said(case):
 
 
 def test_metadata_over_the_limit_is_refused_by_name():
-    require_small([("k", "v" * ((16 << 10) - 1))])
+    require_small_metadata([("k", "v" * ((16 << 10) - 1))])
     with pytest.raises(LimitExceeded, match="metadata"):
-        require_small([("k", "v" * (16 << 10))])
+        require_small_metadata([("k", "v" * (16 << 10))])
