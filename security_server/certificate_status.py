@@ -66,26 +66,37 @@ class CertificateStatuses:
     def learn(
         self, certificate: Certificate, response: bytes, *, store: bool = True
     ) -> None:
-        """Take a response, if it is believed and newer than what is held.
+        """Take a response, if it is believed and newer than what is held."""
+        try:
+            self.believe(certificate, response, store=store)
+        except CertificateRevoked:
+            # Remembered: `status` says so from now on.
+            return
+        except Fault as fault:
+            log.warning("ocsp response not believed", fault=fault.detail)
 
-        What a peer staples may be older than a revocation that was learnt here.
+    def believe(
+        self, certificate: Certificate, response: bytes, *, store: bool = True
+    ) -> None:
+        """Take a response; raise the fault of one that does not say good and is fresh.
+
+        What a peer staples may be older than a revocation that was learnt here, so
+        `status` has the last word.
         """
         watched, now = self._watched[certificate.thumbprint], self._clock()
         try:
             status = self._verify(watched, response, now)
         except CertificateRevoked as fault:
             watched.revoked, watched.revocation_learnt_at = fault, now
-        except Fault as fault:
-            log.warning("ocsp response not believed", fault=fault.detail)
-        else:
-            held, revoked_at = watched.status, watched.revocation_learnt_at
-            if revoked_at is not None and status.this_update <= revoked_at:
-                return
-            if held is None or held.this_update <= status.this_update:
-                watched.status, watched.revoked = status, None
-                watched.revocation_learnt_at = None
-                if store:
-                    self._store(certificate, response)
+            raise
+        held, revoked_at = watched.status, watched.revocation_learnt_at
+        if revoked_at is not None and status.this_update <= revoked_at:
+            return
+        if held is None or held.this_update <= status.this_update:
+            watched.status, watched.revoked = status, None
+            watched.revocation_learnt_at = None
+            if store:
+                self._store(certificate, response)
 
     def status(self, certificate: Certificate) -> CertificateStatus:
         """Raise CertificateRevoked, or CertificateStatusUnknown if none is fresh."""

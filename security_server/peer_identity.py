@@ -6,8 +6,8 @@ A peer is believed when each of these holds:
 2. its authentication certificate is one that was registered for it, and, where TLS
    shows the certificate (to the end that was called), it is that very one;
 3. an approved CA vouches for that certificate as this server's;
-4. its status is good: first by the response stapled to Hello, then by what is held
-   here, judged again for every batch.
+4. its status is good: by the response stapled to Hello, which must verify, and by
+   what is held here, judged again for every batch.
 """
 
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ class PeerIdentity:
                 f"the certificate registered for {hello.server} names {believed.server}"
             )
         self._statuses.watch(certificate, believed.issuer)  # 4
-        self._statuses.learn(certificate, hello.ocsp_response)
+        self._statuses.believe(certificate, hello.ocsp_response)
         self._statuses.status(certificate)
         return Peer(hello.server, certificate)
 
