@@ -9,6 +9,10 @@ from grpc import aio
 from cli.processes import command_line
 from tests.end_to_end.desk import Desk, running_desk
 from tests.end_to_end.instance import Instance, is_running, new_instance
+from tests.end_to_end.siege import ledgers_still_verify, population, stream, thief
+
+# Fixtures of its modules that are defined elsewhere.
+__all__ = ["ledgers_still_verify", "population", "stream", "thief"]
 
 # Offered by the health fund, and the tax board may call it; it is not personal.
 DESK = "EE-SANDBOX/GOV/74000091/health/desk/v1"
