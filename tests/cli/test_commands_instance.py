@@ -16,7 +16,12 @@ import psycopg
 import pytest
 
 from cli.__main__ import run
-from cli.demo_narration import PICTURE
+from cli.connection import find
+from cli.demo_attacks import edited_row, forgotten, without_the_right, wrong_person
+from cli.demo_narration import PICTURE, Narration, NotSo
+from cli.demo_opening import question
+from cli.demo_stage import Stage
+from ledger.store import LedgerReader
 from tests.cli.conftest import Ran
 
 DEMO_WITHIN_S = 240
@@ -305,3 +310,42 @@ def test_second_demo_on_a_running_instance_says_so(kept) -> None:
     refused = kept.run("demo", "--dir", str(kept.directory), "--json")
     assert refused.status == 3
     assert refused.document["error"]["code"] == "DIRECTORY_UNUSABLE"
+
+
+@pytest.fixture
+def stage(kept, tmp_path) -> Stage:
+    return Stage(find(kept.directory), Narration(on_stderr=True), elsewhere=tmp_path)
+
+
+def test_edit_that_nobody_finds_fails_the_demo_and_is_put_back(
+    stage, monkeypatch
+) -> None:
+    question(stage)
+    sound = stage.verify(stage.provider, against=None)
+    assert sound.ok
+    with monkeypatch.context() as blind:
+        blind.setattr(stage, "verify", lambda _server, against: sound)
+        with pytest.raises(NotSo, match="verification names entry"):
+            edited_row(stage)
+    assert stage.verify(stage.provider, against=None).ok
+
+
+def test_right_that_stays_fails_the_demo(stage, monkeypatch) -> None:
+    monkeypatch.setattr("cli.demo_stage.WITHIN_S", 1.0)
+    monkeypatch.setattr(stage, "revoke_all", lambda: None)
+    with pytest.raises(NotSo, match="refused once the right is gone"):
+        without_the_right(stage)
+
+
+def test_wrong_person_that_gets_an_answer_fails_the_demo(stage, monkeypatch) -> None:
+    call = stage.call
+    monkeypatch.setattr(stage, "call", lambda **_named: call())
+    with pytest.raises(NotSo, match="SUBJECT_MISMATCH"):
+        wrong_person(stage)
+
+
+def test_content_that_stays_fails_the_demo(stage, monkeypatch) -> None:
+    question(stage)
+    monkeypatch.setattr(LedgerReader, "openings", lambda _reader, seq: [seq])
+    with pytest.raises(NotSo, match="are gone from"):
+        forgotten(stage)
