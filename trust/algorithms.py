@@ -50,6 +50,8 @@ _ECDSA_SHA384 = ECDSA(SHA384())
 _PSS_SHA256 = PSS(MGF1(SHA256()), PSS.DIGEST_LENGTH)
 _RSA_BITS = 3072
 _RSA_EXPONENT = 65537
+_FOREIGN_EC_BITS = 256
+_FOREIGN_RSA_BITS = 2048
 _STRONG_HASHES = (SHA256, SHA384, SHA512)
 
 
@@ -120,16 +122,25 @@ def verify(
 ) -> None:
     """Raise SignatureInvalid unless `key` has signed `data` in the way of its kind."""
     try:
-        match key:
-            case EllipticCurvePublicKey():
-                p384 = algorithm is Algorithm.ECDSA_P384_SHA384
-                key.verify(signature, data, _ECDSA_SHA384 if p384 else _ECDSA_SHA256)
-            case RSAPublicKey():
+        match algorithm, key:
+            case (
+                Algorithm.ECDSA_P256_SHA256,
+                EllipticCurvePublicKey(curve=SECP256R1()),
+            ):
+                key.verify(signature, data, _ECDSA_SHA256)
+            case (
+                Algorithm.ECDSA_P384_SHA384,
+                EllipticCurvePublicKey(curve=SECP384R1()),
+            ):
+                key.verify(signature, data, _ECDSA_SHA384)
+            case Algorithm.RSA_3072_PSS_SHA256, RSAPublicKey(key_size=3072):
                 key.verify(signature, data, _PSS_SHA256, SHA256())
-            case MLDSA65PublicKey():
+            case Algorithm.ML_DSA_65, MLDSA65PublicKey():
                 key.verify(signature, data)
             case _:
-                raise SignatureInvalid("signed with a key that cannot be used here")
+                raise SignatureInvalid(
+                    f"signed with a key that is not {algorithm.name}"
+                )
     except InvalidSignature as error:
         raise SignatureInvalid(
             "the signature is not one of this certificate's key over these bytes"
@@ -146,7 +157,7 @@ def verify_foreign(
     """Judge a signature of an authority that chose its own key and SHA-2 hash.
 
     OCSP responders and time-stamping authorities are not bound to our four algorithms:
-    ECDSA on any curve, RSA PKCS #1 v1.5 from 2048 bits, or ML-DSA-65.
+    ECDSA from 256 bits, RSA PKCS #1 v1.5 from 2048 bits (NIST SP 800-131A), ML-DSA-65.
     Raises SignatureInvalid.
     """
     if isinstance(key, MLDSA65PublicKey):
@@ -155,9 +166,9 @@ def verify_foreign(
         raise SignatureInvalid("signed over a digest weaker than SHA-256")
     try:
         match key:
-            case EllipticCurvePublicKey():
+            case EllipticCurvePublicKey() if key.key_size >= _FOREIGN_EC_BITS:
                 key.verify(signature, data, ECDSA(digest))
-            case RSAPublicKey() if key.key_size >= 2048:  # noqa: PLR2004 - NIST SP 800-131A
+            case RSAPublicKey() if key.key_size >= _FOREIGN_RSA_BITS:
                 key.verify(signature, data, PKCS1v15(), digest)
             case _:
                 raise SignatureInvalid("signed with a key too weak or of another kind")

@@ -2,14 +2,13 @@
 
 import asyncio
 import sys
-from typing import NoReturn
 
 import structlog
 from grpc import aio
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 
-from messaging import daemon, transport
+from messaging import daemon, http, transport
 from trust_services.authority import IssuedCertificate
 from trust_services.founding import Services, found
 from trust_services.ocsp_responder import OcspResponder
@@ -17,7 +16,7 @@ from trust_services.service import SERVICE, CertificationAuthorityService
 from trust_services.settings import Settings
 from trust_services.store import Store
 from trust_services.time_stamping import TimeStampingAuthority
-from trust_services.web import GRACE_S, HttpServer, app, listen
+from trust_services.web import app
 from vocabulary.clock import utc_now
 
 log = structlog.get_logger()
@@ -52,20 +51,16 @@ async def _found(settings: Settings, store: Store) -> Services:
             await asyncio.sleep(RETRY_S)
 
 
-async def _serve(settings: Settings, services: Services, store: Store) -> NoReturn:
-    http = HttpServer(_application(settings, services, store))
-    socket = listen(settings.http_listen)
+async def _serve(settings: Settings, services: Services, store: Store) -> None:
+    web = http.HttpServer(_application(settings, services, store))
+    listening = http.listen(settings.http_listen)
     admin = _administration(settings, services, store)
     await admin.start()
-    serving = asyncio.create_task(http.serve(sockets=[socket]))
     log.info("serving", http=settings.http_listen, admin=str(settings.admin_socket))
     try:
-        # Not awaited itself: cancelling this must let it answer what it is asked.
-        await asyncio.wait({serving})
+        await web.serve_on(listening)
     finally:
-        http.should_exit = True
-        await asyncio.gather(serving, admin.stop(GRACE_S))
-    raise RuntimeError("the HTTP server ended by itself")
+        await admin.stop(http.GRACE_S)
 
 
 def _application(settings: Settings, services: Services, store: Store) -> Starlette:

@@ -3,12 +3,9 @@
 import asyncio
 import base64
 import binascii
-import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
 import structlog
-import uvicorn
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
@@ -27,7 +24,6 @@ log = structlog.get_logger()
 
 # A question is of some hundred octets.
 QUESTION_LIMIT = 16 * 1024
-GRACE_S = 2
 
 
 def app(
@@ -72,14 +68,8 @@ def app(
             Route("/tsa", _answering(time_stamp, timestamps.MEDIA), methods=["POST"]),
             Route("/ca.pem", certificate),
             Route("/health", health),
-        ],
-        exception_handlers={Exception: _defect},
+        ]
     )
-
-
-async def _defect(_: Request, error: Exception) -> Response:
-    log.error("internal", exc_info=error)
-    return PlainTextResponse("an internal error; see the log\n", 500)
 
 
 def _answering(
@@ -105,36 +95,3 @@ def _from_base64(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
         return b""
-
-
-class HttpServer(uvicorn.Server):
-    """Serves until `should_exit`; signals are the program's, not uvicorn's."""
-
-    def __init__(self, application: Starlette) -> None:
-        super().__init__(
-            uvicorn.Config(
-                application,
-                lifespan="off",
-                access_log=False,
-                # Our log is JSON lines; a defect is logged by Starlette's handler.
-                log_config=None,
-                log_level="critical",
-                server_header=False,
-                timeout_graceful_shutdown=GRACE_S,
-            )
-        )
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def listen(address: str) -> socket.socket:
-    """Take host:port; OSError naming the address if that fails."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, int(port)), family=family)
-    except OSError as error:
-        raise OSError(f"cannot listen on {address}: {error.strerror}") from error

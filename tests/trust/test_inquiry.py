@@ -5,6 +5,10 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp as ocsp_builder
 
 from tests.pki import Pki
 from tests.trust.building import AT
@@ -103,6 +107,39 @@ async def test_a_responder_may_leave_the_nonce_out():
 
     async with client(answer) as http:
         assert await status(http) == response
+
+
+async def test_extensions_that_cannot_be_read_are_refused():
+    one, other = (
+        x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.2.3.{last}"), b"")
+        for last in (4, 5)
+    )
+    signed = (
+        ocsp_builder.OCSPResponseBuilder()
+        .add_response(
+            CERTIFICATE.x509,
+            PKI.authority.x509,
+            SHA256(),
+            ocsp_builder.OCSPCertStatus.GOOD,
+            AT,
+            None,
+            None,
+            None,
+        )
+        .responder_id(ocsp_builder.OCSPResponderEncoding.HASH, PKI.delegate.x509)
+        .add_extension(one, critical=False)
+        .add_extension(other, critical=False)
+        .sign(PKI.delegate_key.private_key, SHA256())
+    )
+    # No builder makes the same extension twice.
+    twice = signed.public_bytes(Encoding.DER).replace(b"*\x03\x05", b"*\x03\x04")
+
+    def answer(_request):
+        return httpx2.Response(200, content=twice, headers={"content-type": OCSP})
+
+    async with client(answer) as http:
+        with pytest.raises(CertificateStatusUnknown, match="Duplicate"):
+            await status(http)
 
 
 async def test_an_answer_to_another_request_is_refused():

@@ -87,6 +87,9 @@ def test_a_key_of_another_kind_is_refused(kind, tmp_path):
     other = OTHER_KEYS[kind]()
     with pytest.raises(CertificateInvalid, match="kind"):
         algorithm_of(other.public_key())
+    for algorithm in Algorithm:
+        with pytest.raises(SignatureInvalid, match=f"not {algorithm.name}"):
+            verify(other.public_key(), algorithm, signature=b"", data=b"")
     path = tmp_path / "other.key"
     path.write_bytes(
         other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

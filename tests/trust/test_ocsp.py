@@ -4,8 +4,23 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.hashes import SHA1, SHA224, SHA256, SHA384
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP224R1,
+    SECP521R1,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import (
+    generate_private_key as generate_rsa_key,
+)
+from cryptography.hazmat.primitives.hashes import (
+    SHA1,
+    SHA224,
+    SHA256,
+    SHA384,
+    SHA512,
+)
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -70,7 +85,8 @@ def response(
         builder = builder.certificates([each.x509 for each in included])
     if extension is not None:
         builder = builder.add_extension(*extension)
-    return builder.sign(key, signed_over()).public_bytes(Encoding.DER)
+    digest = signed_over and signed_over()
+    return builder.sign(key, digest).public_bytes(Encoding.DER)
 
 
 def verify(der, *, certificate=LEAF, issuer=ROOT.certificate, at=AT, freshness=HOUR):
@@ -106,9 +122,9 @@ def test_a_delegate_may_be_named_by_its_subject():
 
 
 def test_an_authority_may_have_an_rsa_key():
-    root = Issuer(key=generate_private_key(65537, 2048))
+    root = Issuer(key=generate_rsa_key(65537, 2048))
     leaf, issuer = holder(root), root.certificate
-    signer = root.delegate(OCSP_SIGNING, key=generate_private_key(65537, 2048))
+    signer = root.delegate(OCSP_SIGNING, key=generate_rsa_key(65537, 2048))
     der = response(signer, about=leaf, issuer=issuer, signed_over=SHA384)
     assert verify(der, certificate=leaf, issuer=issuer)
 
@@ -161,6 +177,33 @@ def test_a_response_that_another_key_signed_is_not_believed():
 
 def test_a_weak_digest_is_not_believed():
     unknown(response(signed_over=SHA224), "weaker than SHA-256")
+
+
+@pytest.mark.parametrize(
+    ("kind", "signed_over"),
+    [
+        (MLDSA65PrivateKey.generate, None),
+        (lambda: generate_private_key(SECP521R1()), SHA512),
+    ],
+)
+def test_a_delegate_may_have_a_stronger_key(kind, signed_over):
+    signer = ROOT.delegate(OCSP_SIGNING, key=kind())
+    assert verify(response(signer, signed_over=signed_over))
+
+
+@pytest.mark.parametrize(
+    ("kind", "signed_over"),
+    [
+        (lambda: generate_rsa_key(65537, 1024), SHA256),  # noqa: S505 - to be refused
+        (lambda: generate_private_key(SECP224R1()), SHA256),
+        (Ed25519PrivateKey.generate, None),
+    ],
+)
+def test_a_delegate_with_a_weak_key_or_of_another_kind_is_not_believed(
+    kind, signed_over
+):
+    signer = ROOT.delegate(OCSP_SIGNING, key=kind())
+    unknown(response(signer, signed_over=signed_over), "too weak|weaker")
 
 
 # About what.

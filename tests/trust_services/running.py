@@ -52,7 +52,7 @@ class RunningTrustServices:
                 stderr=log,
             )
 
-    def until(self, condition, *, seconds=20):
+    def until(self, condition, *, seconds=60):
         deadline = time.monotonic() + seconds
         while not condition():
             assert self.process.poll() is None, self.log.read_text()
@@ -76,7 +76,7 @@ class RunningTrustServices:
 
     def end(self):
         """Wait for it to end by itself; give what `stop` gives."""
-        output, _ = self.process.communicate(timeout=10)
+        output, _ = self.process.communicate(timeout=60)
         return self.process.returncode, output
 
     @property

@@ -47,6 +47,15 @@ def test_a_certificate_says_what_the_authority_was_told():
     assert issued.revoked_at is None
 
 
+def test_a_servers_certificate_has_its_host_name():
+    issued = certify(holder=SS1)
+    assert (issued.usage, issued.holder) == (Usage.AUTHENTICATION, str(SS1))
+    names = parse_certificate(issued.der).x509.extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    assert names.value.get_values_for_type(x509.DNSName) == [SS1.host_name]
+
+
 def test_no_two_certificates_have_one_serial_number():
     serials = {certify().serial for _ in range(50)}
     assert len(serials) == 50

@@ -119,28 +119,12 @@ def test_without_its_database_it_says_so_and_recovers(make_program, dsns, postgr
     assert logged(program)
 
 
-@pytest.mark.parametrize(
-    ("line", "why"),
-    [
-        ("surprise = 1", "surprise"),
-        ("ocsp_validity_s = 0", "ocsp_validity_s"),
-        ('instance = "EE/X"', "instance"),
-        ('http_listen = "nowhere"', "http_listen"),
-        ('public_url = "ftp://x"', "public_url"),
-    ],
-)
-def test_settings_that_are_wrong_are_named(program, line, why):
-    key = line.partition(" ")[0]
-    kept = [
-        each
-        for each in program.settings.read_text().splitlines()
-        if not each.strip().startswith(f"{key} ")
-    ]
-    program.settings.write_text("\n".join([*kept, line]))
+def test_settings_that_are_wrong_are_named(program):
+    program.settings.write_text(program.settings.read_text() + "surprise = 1\n")
     program.launch()
     assert program.end() == (2, b"")
     [entry] = logged(program)
-    assert why in entry["why"]
+    assert "surprise" in entry["why"]
 
 
 def test_an_address_that_is_taken_is_named(program, make_program, trust_services_dsns):
