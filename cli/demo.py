@@ -38,17 +38,17 @@ def demo(
         instance_directory(directory, keep=keep) as place,
         running_instance(place, output, keep=keep),
     ):
-        parts = find(place)
+        parts = find(place.path)
         try:
             _tell(parts, narration)
         except CommandFailure as error:
-            failure = error
+            failure, place.is_left = error, True
     if as_json:
         print_document(_document(parts, narration, failure, kept=keep))
     if keep:
         narration.say(_how_to_go_on(parts))
     if failure is not None:
-        output.note(f"ristmik: {failure.detail}")
+        output.note(f"ristmik: {failure.detail}; look at it in {parts.directory}")
         raise typer.Exit(failure.status)
     narration.say("\nEvery step did what it says.")
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,29 +21,41 @@ ROOT: Final = Path(__file__).parents[1]
 STOPPED_WITHIN_S: Final = 300.0
 
 
+@dataclass(slots=True)
+class Place:
+    """A directory for an instance, and whether it is left when the demo is over."""
+
+    path: Path
+    is_left: bool
+
+    @property
+    def log(self) -> Path:
+        """What the supervisor says, beside the directory, which must begin empty."""
+        return self.path.with_name(f"{self.path.name}.log")
+
+
 @contextmanager
-def instance_directory(given: Path | None, *, keep: bool) -> Iterator[Path]:
-    """Give a directory; one that was not given is removed again, unless it is kept."""
+def instance_directory(given: Path | None, *, keep: bool) -> Iterator[Place]:
+    """Give a place; one that was not given is removed, unless something went wrong."""
     if given is not None:
-        yield given.absolute()
+        yield Place(given.absolute(), is_left=True)
         return
-    made = Path(tempfile.mkdtemp(prefix="ristmik-demo-"))
+    place = Place(Path(tempfile.mkdtemp(prefix="ristmik-demo-")), is_left=keep)
     try:
-        yield made
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
+        yield place
+    except KeyboardInterrupt:
+        _remove(place)
         raise
-    if not keep:
-        shutil.rmtree(made)
+    if not place.is_left:
+        _remove(place)
 
 
 @contextmanager
-def running_instance(place: Path, output: Output, *, keep: bool) -> Iterator[None]:
+def running_instance(place: Place, output: Output, *, keep: bool) -> Iterator[None]:
     """Run an instance meanwhile; what interrupts the demo stops it, kept or not."""
-    log = place.with_name(f"{place.name}.log")
-    output.note(f"starting an instance in {place}; what it says goes to {log}")
+    output.note(f"starting an instance in {place.path}, with its log in {place.log}")
     with output.notes.status("starting PostgreSQL, the authorities and the servers"):
-        child = _start(place, log)
+        child = _start(place)
     try:
         yield
     except BaseException:
@@ -52,14 +65,18 @@ def running_instance(place: Path, output: Output, *, keep: bool) -> Iterator[Non
         with output.notes.status("stopping the instance"):
             status = _stop(child)
         if status != 0:
-            raise _ended(status, log)
-        log.unlink()
+            raise _ended(status, place.log)
 
 
-def _start(place: Path, log: Path) -> "subprocess.Popen[bytes]":
+def _remove(place: Place) -> None:
+    shutil.rmtree(place.path)
+    place.log.unlink(missing_ok=True)
+
+
+def _start(place: Place) -> "subprocess.Popen[bytes]":
     """Start it, and wait until it says that it is ready."""
-    command = [sys.executable, "-m", "cli", "up", "--dir", str(place), "--json"]
-    with log.open("ab") as file:
+    command = [sys.executable, "-m", "cli", "up", "--dir", str(place.path), "--json"]
+    with place.log.open("ab") as file:
         child = subprocess.Popen(  # noqa: S603 - a list of ours, no shell
             command,
             stdin=subprocess.DEVNULL,
@@ -76,7 +93,7 @@ def _start(place: Path, log: Path) -> "subprocess.Popen[bytes]":
         raise
     if "servers" in said:
         return child
-    raise _not_started(said.get("error"), child.wait(), log)
+    raise _not_started(said.get("error"), child.wait(), place.log)
 
 
 def _said(child: "subprocess.Popen[bytes]") -> Mapping[str, Any]:
