@@ -78,6 +78,8 @@ class Refused:
     async def record(self, request, fault):
         if self.unavailable:
             raise self.unavailable
+        # As a server's own record does.
+        fault.origin = HERE
         self.faults.append(fault)
         self.requests.append(request)
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc import StatusCode, aio
 
 from ledger.record import Appended
@@ -161,7 +162,11 @@ async def test_a_service_is_added_listed_and_removed(administration):
 async def test_a_service_is_asked_of_its_system_when_nothing_describes_it(
     administration,
 ):
-    system = Reflecting(ServiceDescription(DESCRIPTORS, ["persons.v1.Persons"]))
+    # Its file has another service too, which it does not list.
+    both = FileDescriptorSet.FromString(DESCRIPTORS)
+    both.file[0].service.add(name="Unlisted")
+    described = ServiceDescription(both.SerializeToString(), ["persons.v1.Persons"])
+    system = Reflecting(described)
     async with running(system):
         request = persons(descriptors=b"", address=system.address)
         added = (await administration.stub.AddService(request)).service

@@ -376,7 +376,7 @@ async def test_a_walk_that_outlasts_its_time_ends_in_a_fault():
     async def answer(_request, _timeout_s):
         await asyncio.Event().wait()
 
-    leg = LocalLeg(Walk(answer), limits=Limits(longest_timeout_s=0.3))
+    leg = LocalLeg(Walk(answer), limits=Limits(longest_timeout_s=2))
     outcome, fault = await refused(leg, seconds=30)
     assert outcome.code is StatusCode.DEADLINE_EXCEEDED
     assert (fault.code, fault.origin) == ("DEADLINE_EXCEEDED", HERE)

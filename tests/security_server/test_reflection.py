@@ -1,6 +1,11 @@
 """What a system says of itself by reflection."""
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from grpc_reflection.v1alpha.reflection_pb2 import (
+    ServerReflectionRequest,
+    ServerReflectionResponse,
+)
 
 from security_server.reflection import METHODS, reflect
 from security_server.services import ServiceDescription
@@ -20,6 +25,29 @@ async def test_a_system_says_what_it_offers_in_either_version(methods):
     assert said.grpc_services == ("persons.v1.Persons",)
     described = ServiceDescription(said.descriptors, said.grpc_services)
     assert described.unary_method(GET).input_type == "persons.v1.GetRequest"
+
+
+async def test_files_are_asked_for_until_nothing_is_missing():
+    # As Go's servers answer: one file, without those that it imports.
+    files = FileDescriptorSet.FromString(DESCRIPTORS).file
+    by_name = {file.name: file.SerializeToString() for file in files}
+
+    async def answer(context, _bodies):
+        question = ServerReflectionRequest.FromString(await context.read())
+        said = ServerReflectionResponse()
+        if question.WhichOneof("message_request") == "list_services":
+            said.list_services_response.service.add(name="persons.v1.Persons")
+        else:
+            name = question.file_by_filename or "persons/v1/persons.proto"
+            content = by_name[name]
+            said.file_descriptor_response.file_descriptor_proto.append(content)
+        await context.write(said.SerializeToString())
+
+    system = System(answer)
+    async with running(system):
+        said = await reflect(system.address)
+    described = ServiceDescription(said.descriptors, said.grpc_services)
+    assert GET in described.methods
 
 
 async def test_a_system_without_reflection_needs_a_descriptor_file():

@@ -93,6 +93,16 @@ def test_health_and_reflection_are_not_registered():
     assert offered_services(file_set(file(health), file(own))) == ("o.Own",)
 
 
+def test_only_the_services_that_are_named_are_registered():
+    text = 'name: "{0}" package: "{0}" service {{ name: "S" }}'
+    two = file_set(*(file(text.format(package)) for package in ("a", "b")))
+    assert offered_services(two) == ("a.S", "b.S")
+    named = registered_service(PERSONS, "127.0.0.1:1", two, grpc_services=["b.S"])
+    assert named.description.grpc_services == ("b.S",)
+    with pytest.raises(RegistrationInvalid, match="no gRPC service"):
+        registered_service(PERSONS, "127.0.0.1:1", two, grpc_services=["c.S"])
+
+
 REFUSED = {
     "not a set": ({"descriptors": b"\xff"}, "buf build"),
     "an import missing": ({"descriptors": INCOMPLETE}, "--include_imports"),
