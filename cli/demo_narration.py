@@ -73,8 +73,8 @@ class Narration:
         self.console.print(Text(text))
 
     def command(self, text: str) -> None:
-        """Name the command with which people do the same."""
-        self.console.print(Text(f"$ ristmik {text}", style="dim"))
+        """Name the command with which people do the same, in one piece."""
+        self.console.print(Text(f"$ ristmik {text}", style="dim"), soft_wrap=True)
 
     def show(self, title: str, shown: RenderableType) -> None:
         self.console.print(Panel(shown, title=Text(title), title_align="left"))

@@ -17,7 +17,6 @@ def test_no_width_breaks_the_story(columns, capsys) -> None:
     narration.picture()
     narration.begin("A chapter with a title that is rather long for a terminal")
     narration.say("word " * 40)
-    narration.command("call --client EE-SANDBOX/GOV/70000349/tax")
     narration.rows(["Ledger of", "Entry"], [("EE-SANDBOX/GOV/70000349/ss1", "12")])
     narration.show("A panel", "0123456789abcdef" * 20)
     narration.claim("it holds", holds=True)
@@ -30,6 +29,12 @@ def test_no_width_breaks_the_story(columns, capsys) -> None:
 def test_picture_is_drawn_where_it_fits(columns, capsys) -> None:
     Narration(on_stderr=False).picture()
     assert ("┌" in capsys.readouterr().out) == (columns >= PICTURE_WIDTH)
+
+
+def test_command_is_left_in_one_piece(columns, capsys) -> None:
+    command = "call --client EE-SANDBOX/GOV/70000349/tax " + "--subject PNOEE-1 " * 30
+    Narration(on_stderr=False).command(command.strip())
+    assert capsys.readouterr().out == f"$ ristmik {command.strip()}\n"
 
 
 def test_claim_that_does_not_hold_ends_the_demo() -> None:
