@@ -36,7 +36,7 @@ use_podman() {
   export BUILDAH_ISOLATION=chroot
   if ! command -v podman-compose >/dev/null; then
     python3 -m venv "$work/venv"
-    "$work/venv/bin/pip" install --quiet --disable-pip-version-check podman-compose==1.6.0
+    "$work/venv/bin/pip" install -qq --disable-pip-version-check podman-compose==1.6.0
     PATH=$work/venv/bin:$PATH
   fi
   COMPOSE=(podman-compose)
