@@ -13,10 +13,9 @@ import structlog
 
 from ledger.store import migrate as migrate_ledger
 from messaging import daemon
-from security_server.program import serve
 from security_server.settings import Settings
 from security_server.store import migrate as migrate_registrations
-from security_server.tls import require_tls_1_3
+from security_server.tls_version import require_tls_1_3
 
 NAME: Final = "security_server"
 
@@ -33,8 +32,10 @@ def main() -> int:
         migration.add_argument(f"--{role}", required=True, help="a role that exists")
     arguments = parser.parse_args()
     if arguments.command is None:
-        # Before gRPC speaks TLS for the first time.
         require_tls_1_3()
+        # It imports gRPC, so it comes after.
+        from security_server.program import serve  # noqa: PLC0415 - see above
+
         return daemon.main(NAME, Settings, serve)
     daemon.log_to_stderr(NAME)
     migrate_ledger(

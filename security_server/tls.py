@@ -1,10 +1,9 @@
 """This server's end of mutual TLS: its key, its certificate, and who is let in.
 
 TLS 1.3 only: the process starts with a cipher list that TLS 1.2 cannot use with ECDSA
-certificates (`require_tls_1_3`), and each stream's version is looked at again.
+certificates (`tls_version`), and each stream's version is looked at again.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -18,17 +17,7 @@ from trust.certificates import Certificate, parse_certificate
 from trust.global_configuration import GlobalConfiguration
 from vocabulary.faults import CertificateInvalid, Fault, PeerMismatch
 
-CIPHER_SUITES: Final = "ECDHE-RSA-AES256-GCM-SHA384"
 TLS_VERSION: Final = "TLSv1.3"
-
-
-def require_tls_1_3() -> None:
-    """Set the process's cipher list; gRPC reads it when it starts its first use of TLS.
-
-    The one suite is for RSA keys, and ours are ECDSA: TLS 1.2 finds none in common,
-    while TLS 1.3 has suites of its own.
-    """
-    os.environ["GRPC_SSL_CIPHER_SUITES"] = CIPHER_SUITES
 
 
 @dataclass(frozen=True, slots=True)
