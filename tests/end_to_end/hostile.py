@@ -55,7 +55,11 @@ GOOD = ocsp.OCSPCertStatus.GOOD
 # Of a record that nobody has made.
 ROW_HASH = b"\x11" * 32
 WITHIN_S = 20.0
-_OPTIONS = (*OPTIONS, ("grpc.use_local_subchannel_pool", 1))
+_OPTIONS = (
+    *(option for option in OPTIONS if option[0] != "grpc.max_send_message_length"),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),
+)
 
 
 @dataclass(frozen=True)
@@ -235,12 +239,15 @@ class Thief:
             yield channel
 
     @asynccontextmanager
-    async def stream(self, keys: Keys) -> AsyncIterator["Stream"]:
-        """Be greeted by the population register's server, as that agency's server."""
-        async with self.channel(keys.tls) as channel:
+    async def stream(
+        self, keys: Keys, called: Keys | None = None
+    ) -> AsyncIterator["Stream"]:
+        """Say Hello with these keys and be greeted."""
+        called = called or self.population
+        async with self.channel(keys.tls, called) as channel:
             stream = Stream(channel, self.signers)
             await stream.say(hello_frame(await self.hello(keys)))
-            assert read_hello(await stream.hear()).server == self.population.server
+            assert read_hello(await stream.hear()).server == called.server
             yield stream
 
     async def hello(self, keys: Keys) -> Hello:
@@ -272,13 +279,18 @@ class Thief:
         )
 
     def verified(
-        self, answer: Frame, asked: Asked, sent: Frame | None = None
+        self,
+        answer: Frame,
+        asked: Asked,
+        sent: Frame | None = None,
+        *,
+        of: Keys | None = None,
     ) -> VerifiedAnswer:
-        """Believe an answer of the population register's server to what was sent."""
+        """Believe an answer of the called server to what was sent."""
         if sent is not None:
             part = Part(sent.part.type, sent.part.head, ())
             asked = replace(asked, message=replace(asked.message, part=part))
-        said = delivered(answer, self.population.server)
+        said = delivered(answer, (of or self.population).server)
         return self.verifier.verify_response(said, to=asked)
 
 
