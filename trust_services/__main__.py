@@ -1,7 +1,10 @@
-"""The trust services of a sandbox: one program with an authority, OCSP and a TSA."""
+"""A sandbox's trust services as one program: authority, OCSP responder and TSA."""
 
+import argparse
 import asyncio
 import sys
+from pathlib import Path
+from typing import Final
 
 import structlog
 from grpc import aio
@@ -14,14 +17,37 @@ from trust_services.founding import Services, found
 from trust_services.ocsp_responder import OcspResponder
 from trust_services.service import SERVICE, CertificationAuthorityService
 from trust_services.settings import Settings
-from trust_services.store import Store
+from trust_services.store import Store, migrate
 from trust_services.time_stamping import TimeStampingAuthority
 from trust_services.web import app
 from vocabulary.clock import utc_now
 
 log = structlog.get_logger()
 
-RETRY_S = 0.5
+NAME: Final = "trust_services"
+RETRY_S: Final = 0.5
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog=f"python -m {NAME}")
+    parser.add_argument("--settings", type=Path, required=True, help="a TOML file")
+    commands = parser.add_subparsers(dest="command", metavar="migrate")
+    migration = commands.add_parser("migrate", help="bring the database to this form")
+    migration.add_argument("--owner-dsn", required=True, help="of the tables' owner")
+    arguments = parser.parse_args()
+    if arguments.command is None:
+        return daemon.main(NAME, Settings, serve)
+    daemon.log_to_stderr(NAME)
+    try:
+        settings = daemon.read_settings(Settings, arguments.settings)
+    except (OSError, ValueError) as error:
+        structlog.get_logger().error(
+            "settings", path=str(arguments.settings), why=str(error)
+        )
+        return daemon.USAGE
+    migrate(arguments.owner_dsn, login=settings.login)
+    log.info("migrated")
+    return 0
 
 
 async def serve(settings: Settings) -> None:
@@ -99,4 +125,4 @@ def _administration(settings: Settings, services: Services, store: Store) -> aio
 
 
 if __name__ == "__main__":
-    sys.exit(daemon.main("trust_services", Settings, serve))
+    sys.exit(main())

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
 
 from trust.registration import parse_address, parse_url
+from vocabulary.dsn import sqlalchemy_url
 from vocabulary.identifiers import MemberId
 
 
@@ -40,10 +42,21 @@ class Settings(BaseSettings):
     def _parse_listen(cls, text: str) -> str:
         return parse_address(text)
 
+    @field_validator("database_dsn")
+    @classmethod
+    def _parse_dsn(cls, text: str) -> str:
+        sqlalchemy_url(text)
+        return text
+
     @field_validator("public_url")
     @classmethod
     def _parse_url(cls, text: str) -> str:
         return text and parse_url(text).rstrip("/")
+
+    @property
+    def login(self) -> str:
+        """The role that the service logs in with."""
+        return make_url(sqlalchemy_url(self.database_dsn)).username or ""
 
     @property
     def ocsp_url(self) -> str:

@@ -43,10 +43,26 @@ class RunningTrustServices:
         self.launch()
         self.until(self.is_healthy)
 
+    def run(self, *arguments):
+        """Give the exit status of the program with these arguments."""
+        ended = subprocess.run(  # noqa: S603 - this very program
+            [*self.command, *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert ended.stdout == b""
+        return ended.returncode
+
+    @property
+    def command(self):
+        return [sys.executable, "-m", "trust_services", "--settings", self.settings]
+
     def launch(self):
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - this very program
-                [sys.executable, "-m", "trust_services", "--settings", self.settings],
+            self.process = subprocess.Popen(  # noqa: S603 - the same
+                self.command,
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -70,7 +70,7 @@ def test_it_waits_for_its_database_to_be_migrated(make_program, dsns):
     program.launch()
     program.until(lambda: "waiting for the database" in program.log.read_text())
     assert not program.is_healthy()
-    migrate(dsns[0], login=LOGIN)
+    assert program.run("migrate", "--owner-dsn", dsns[0]) == 0
     program.until(program.is_healthy)
 
 
@@ -125,6 +125,7 @@ def test_settings_that_are_wrong_are_named(program):
     assert program.end() == (2, b"")
     [entry] = logged(program)
     assert "surprise" in entry["why"]
+    assert program.run("migrate", "--owner-dsn", "postgresql:///") == 2
 
 
 def test_an_address_that_is_taken_is_named(program, make_program, trust_services_dsns):

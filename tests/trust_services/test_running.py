@@ -4,7 +4,7 @@ import base64
 import os
 import re
 import stat
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from urllib.parse import quote
 
 import grpc
@@ -30,6 +30,7 @@ from trust.certificates import (
     verify_signing_certificate,
 )
 from trust.keys import SoftwareKey
+from vocabulary.clock import utc_now
 from vocabulary.faults import (
     CertificateRevoked,
     CertificateStatusUnknown,
@@ -44,10 +45,6 @@ TAX = MemberId.parse("EE-SANDBOX/GOV/70000349")
 SS1 = SecurityServerId(TAX, "ss1")
 IMPRINT = Imprint.of(b"a checkpoint")
 HOUR = timedelta(hours=1)
-
-
-def now():
-    return datetime.now(UTC)  # noqa: TID251 - the process under test has the real one
 
 
 def issue(running, holder=TAX, algorithm=Algorithm.ECDSA_P256_SHA256):
@@ -79,7 +76,7 @@ async def status_of(running, certificate):
         response,
         certificate=certificate,
         issuer=running.authority,
-        at=now(),
+        at=utc_now(),
         freshness=HOUR,
     )
 
@@ -88,7 +85,7 @@ async def status_of(running, certificate):
 def test_a_member_gets_a_signing_certificate(running, algorithm):
     certificate = issue(running, TAX, algorithm)
     proof = verify_signing_certificate(
-        certificate, chain=[], authorities=[running.authority], at=now()
+        certificate, chain=[], authorities=[running.authority], at=utc_now()
     )
     assert (proof.member, certificate.algorithm) == (TAX, algorithm)
     assert certificate.ocsp_url == f"{running.url}/ocsp"
@@ -105,7 +102,7 @@ def test_openssl_verifies_what_is_issued(running, tmp_path):
 def test_a_server_gets_an_authentication_certificate(running, tmp_path):
     certificate = issue(running, SS1)
     proof = verify_authentication_certificate(
-        certificate, chain=[], authorities=[running.authority], at=now()
+        certificate, chain=[], authorities=[running.authority], at=utc_now()
     )
     assert proof.server == SS1
     leaf = write_pem(tmp_path / "leaf.pem", certificate)
@@ -120,7 +117,7 @@ async def test_a_new_certificate_is_good_until_it_is_revoked(running):
     certificate, other = issue(running), issue(running)
     status = await status_of(running, certificate)
     assert status.certificate == certificate.imprint
-    assert timedelta() < status.fresh_until - now() <= timedelta(seconds=600)
+    assert timedelta() < status.fresh_until - utc_now() <= timedelta(seconds=600)
     revoked = revoke(running, certificate).certificate
     with pytest.raises(CertificateRevoked):
         await status_of(running, certificate)
@@ -146,7 +143,7 @@ async def test_a_certificate_that_was_never_issued_is_unknown(running):
             response,
             certificate=running.authority,
             issuer=running.authority,
-            at=now(),
+            at=utc_now(),
             freshness=HOUR,
         )
 
@@ -178,7 +175,7 @@ def test_the_responder_answers_in_a_path_too(running):
         answer.content,
         certificate=certificate,
         issuer=running.authority,
-        at=now(),
+        at=utc_now(),
         freshness=HOUR,
     )
 
@@ -200,7 +197,7 @@ def test_another_media_type_or_too_much_is_refused(running, path):
 
 
 async def test_an_imprint_is_time_stamped(running):
-    before = now()
+    before = utc_now()
     async with httpx2.AsyncClient() as client:
         token = await timestamps.fetch(client, f"{running.url}/tsa", IMPRINT)
     stamp = timestamps.verify_token(

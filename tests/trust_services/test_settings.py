@@ -33,6 +33,11 @@ def test_what_is_not_said_has_a_default(read):
     assert settings.ocsp_url == "http://127.0.0.1:8080/ocsp"
 
 
+def test_the_login_is_that_of_the_dsn(read):
+    dsn = '"postgresql://trust%2Bx:secret@/x?host=/run"'
+    assert read(database_dsn=dsn).login == "trust+x"
+
+
 def test_others_may_know_it_by_another_address(read):
     settings = read(public_url='"http://trust.example/"')
     assert settings.ocsp_url == "http://trust.example/ocsp"
@@ -47,6 +52,7 @@ def test_others_may_know_it_by_another_address(read):
         ("http_listen", '"nowhere"'),
         ("http_listen", '"127.0.0.1:0"'),
         ("public_url", '"ftp://x"'),
+        ("database_dsn", '"host=x"'),
     ],
 )
 def test_what_is_wrong_is_named(read, key, value):
