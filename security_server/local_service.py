@@ -233,7 +233,7 @@ class LocalService:
         if len(body) > self.limits.message_octets:
             raise LimitExceeded(
                 f"message: {len(body)} octets, and {self.limits.message_octets} is "
-                "the limit; ask for less at a time"
+                "the limit; send a smaller one"
             )
         return body
 
