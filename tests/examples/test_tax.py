@@ -76,7 +76,7 @@ async def test_a_refusal_of_the_bus_says_by_whom_and_whether_it_ran(execution):
 
 async def test_a_status_of_the_register_itself_is_told_apart():
     class Register(population_pb2_grpc.PersonRegistryServicer):
-        async def GetPerson(self, request, context):  # noqa: ARG002, N802 - a fake
+        async def GetPerson(self, request, context):  # noqa: N802 - a fake
             trailers = ((ORIGIN_KEY, "service"),)
             await context.abort(StatusCode.NOT_FOUND, "no such person", trailers)
 
