@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from grpc import aio
 
 from messaging.envelope import Response
-from messaging.transport import server
+from messaging.transport import fault_of_status, server
 from security_server.description import Descriptions, describe
 from security_server.local_call import Limits
 from security_server.local_handler import LocalHandler
@@ -16,7 +16,7 @@ from security_server.local_service import LocalService
 from security_server.message_log import Answer
 from security_server.registrations import LocalClient, Registrations
 from security_server.services import DESCRIBE, registered_service
-from tests.security_server.descriptors import DESCRIPTORS, PERSONS, POPULATION, TAX
+from tests.security_server.descriptors import DESCRIPTORS, GET, PERSONS, POPULATION, TAX
 from tests.security_server.systems import LARGE
 from vocabulary.faults import MemberUnknown, ServiceUnknown
 from vocabulary.identifiers import SecurityServerId
@@ -170,3 +170,14 @@ async def call(channel, method, *messages, metadata=NAMED, seconds=10, unary=Tru
 async def _each(messages):
     for message in messages:
         yield message
+
+
+def fault_in(outcome):
+    return fault_of_status(outcome.trailing.items())
+
+
+async def refused(leg, *, method=GET, **how):
+    """Call once; give what came back, and the bus's fault in it."""
+    async with leg.connected() as channel:
+        outcome = await call(channel, method, **how)
+    return outcome, fault_in(outcome)
