@@ -45,6 +45,8 @@ def short_directory():
 def running(trust_services_dsns):
     with made_directory() as directory:
         services = RunningTrustServices(directory, trust_services_dsns[1])
-        services.start()
-        yield services
-        services.stop()
+        try:
+            services.start()
+            yield services
+        finally:
+            services.stop()
