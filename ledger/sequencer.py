@@ -11,6 +11,7 @@ append the same record id again and is given the number it has, or gets one.
 """
 
 import asyncio
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -221,7 +222,10 @@ class Sequencer:
         """Nothing writes any more: tell everybody who waits for it."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._outage = _detail(error)
-            log.error("ledger stopped", reason=str(error), exc_info=error)
+            known = isinstance(error, Superseded | LedgerBroken)
+            # Without the values of variables, which are personal.
+            trace = None if known else "".join(traceback.format_exception(error))
+            log.error("ledger stopped", reason=str(error), trace=trace)
         self._refuse_all(self.unavailable or _STOPPED)
 
     async def _serve(self) -> None:

@@ -78,7 +78,7 @@ def migrate(
         }
         command.upgrade(config, "head")
         for grant in _grants(quote(writer), quote(reader), quote(eraser)):
-            connection.exec_driver_sql(grant.replace("%", "%%"))
+            connection.exec_driver_sql(grant)
 
 
 def _grants(writer: str, reader: str, eraser: str) -> Iterable[str]:

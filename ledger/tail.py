@@ -37,6 +37,9 @@ _ROWS_AT_ONCE = 5_000
 class Superseded(Exception):
     """Another writer has taken this ledger over; this one never appends again."""
 
+    def __init__(self) -> None:
+        super().__init__("another writer has taken this ledger over")
+
 
 @dataclass(slots=True)
 class Tail:
@@ -95,7 +98,7 @@ def _take_epoch(connection: Connection, writer: UUID, *, if_still_ours: bool) ->
     ).fetchone()
     if row is None:
         connection.rollback()
-        raise Superseded("another writer has taken this ledger over")
+        raise Superseded
     connection.commit()
     epoch, seq, number, row_hash, ledger_time = row
     return _Head(epoch, seq, number, row_hash, microseconds(ledger_time))

@@ -260,8 +260,11 @@ class Writer:
             ),
         )
         if moved.rowcount != 1:
-            connection.rollback()
-            raise Superseded("another writer has taken this ledger over")
+            row = connection.execute("SELECT writer FROM ledger.head").fetchone()
+            if row is not None and row[0] != self._id:
+                raise Superseded
+            # Recovery finds out what somebody has made of the ledger.
+            raise psycopg.OperationalError("the head row is not where it was left")
 
     def _copy(
         self,

@@ -1,7 +1,8 @@
 """A ledger on a real PostgreSQL, with heads and a clock of the tests' own."""
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from ledger.record import (
 from ledger.sequencer import Sequencer
 from ledger.store import migrate
 from ledger.subject_keys import SubjectKeys
+from ledger.verification import Trust, Verification, verify_ledger
 from ledger.writer import Connect
 from tests.databases import Databases
 from vocabulary.faults import SignatureInvalid
@@ -33,6 +35,13 @@ ROLES = ("ledger_owner", "ledger_writer", "ledger_reader", "ledger_eraser")
 OWNER, WRITER, READER, ERASER = ROLES
 MARI, JUHAN = b"PNOEE-38001085718", b"PNOEE-39901012239"
 CERTIFICATE, OCSP = b"a certificate", b"a response of its OCSP responder"
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Wait for what another task or thread brings about."""
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110 - it has no event to wait for
+            await asyncio.sleep(0.01)
 
 
 @dataclass(slots=True)
@@ -190,6 +199,21 @@ class LedgerWorld:
         await sequencer.start()
         await sequencer.put_evidence([CERTIFICATE, OCSP])
         return sequencer
+
+    def verify(self) -> Verification:
+        """Everything but time-stamps, which these tests do not ask for."""
+        trust = Trust(self.vkeys, (), FakeEvidenceVerifier())
+        return verify_ledger(
+            self.dsn(READER),
+            trust=trust,
+            heads=FakeHeads(),
+            subject_keys=self.subject_keys,
+        )
+
+    def require_sound(self, *, entries: int) -> None:
+        result = self.verify()
+        assert result.first_bad is None
+        assert result.entries == entries
 
     async def stop(self) -> None:
         for sequencer in self._sequencers:
