@@ -30,6 +30,7 @@ from security_server.services import registered_service
 from security_server.tls import TlsIdentity
 from tests.pki import GOOD, Pki
 from tests.world import (
+    MARI,
     PERSONS,
     POPULATION,
     POPULATION_SERVER,
@@ -37,6 +38,8 @@ from tests.world import (
     TAX_SERVER,
     Party,
     Registry,
+    new_message_id,
+    request,
 )
 from vocabulary.clock import utc_now
 from vocabulary.faults import LedgerUnavailable, Replayed
@@ -87,7 +90,7 @@ class Register:
 
     def __init__(self) -> None:
         self.calls = 0
-        self.answer = Response(0, population_pb2.Person().SerializeToString())
+        self.answer = Response(0, ANSWER, subjects=(MARI,))
 
     async def call(self, received, timeout_s):
         self.calls += 1
@@ -215,6 +218,15 @@ class Agencies:
             finally:
                 await self.tax.stop()
                 await self.population.stop()
+
+
+ASK = population_pb2.GetPersonRequest(person_id=MARI).SerializeToString()
+ANSWER = population_pb2.Person(id=MARI).SerializeToString()
+
+
+def asking(**changed):
+    """A request of its own message id, for Mari."""
+    return request(**{"message_id": new_message_id(), "body": ASK, **changed})
 
 
 def persons_service():

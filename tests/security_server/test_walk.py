@@ -1,24 +1,16 @@
 """One exchange between two security servers, over real gRPC and mutual TLS."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
-from types import MappingProxyType
 
 import pytest
-from grpc import aio
 
-from examples.agencies.population.v1 import population_pb2
 from ledger.record import Kind
 from messaging.envelope import PurposeBlock, Response
 from messaging.parts import Part
-from messaging.transport import OPTIONS
 from messaging.wire.heads import decode_refusal
-from protos.v1.exchange_pb2 import Frame, Frames, SignedPart
-from protos.v1.exchange_pb2_grpc import ExchangeServiceStub
 from security_server.registrations import AccessRight
-from tests.pki import REVOKED
-from tests.security_server.agencies import Agencies
+from tests.security_server.agencies import ANSWER, asking
 from tests.world import (
     BLOCK,
     JUKU,
@@ -27,22 +19,15 @@ from tests.world import (
     PERSONS,
     POPULATION_SERVER,
     TAX,
-    TAX_SERVER,
-    Party,
     new_message_id,
 )
-from tests.world import request as request_of
 from vocabulary.faults import (
     AccessDenied,
-    CertificateRevoked,
-    CertificateUnknown,
-    ConfigurationExpired,
     DeadlineExceeded,
     Execution,
     LedgerUnavailable,
     MethodUnknown,
     NotRegistered,
-    PeerUnreachable,
     PurposeMissing,
     PurposeUnknown,
     Replayed,
@@ -51,24 +36,11 @@ from vocabulary.faults import (
 )
 from vocabulary.identifiers import ServiceId, SubsystemId
 
-ASK = population_pb2.GetPersonRequest(person_id=MARI).SerializeToString()
-ANSWER = population_pb2.Person(id=MARI).SerializeToString()
 NO_ONE = PurposeBlock()
 
 
-def request(**changed):
-    return request_of(**{"message_id": new_message_id(), "body": ASK, **changed})
-
-
-@pytest.fixture
-async def agencies(tmp_path):
-    async with Agencies(tmp_path).running() as running:
-        running.population.register.answer = Response(0, ANSWER, subjects=(MARI,))
-        yield running
-
-
 async def test_an_answer_comes_back_and_both_sides_hold_the_same_parts(agencies):
-    answer = await agencies.tax.exchange(request())
+    answer = await agencies.tax.exchange(asking())
     assert answer.response == Response(0, ANSWER, subjects=(MARI,))
     sent, received = agencies.tax.ledger.records
     asked, answered = agencies.population.ledger.records
@@ -90,7 +62,7 @@ async def test_an_answer_comes_back_and_both_sides_hold_the_same_parts(agencies)
 
 
 async def test_exchanges_that_start_together_share_signatures_and_a_stream(agencies):
-    asked = [agencies.tax.exchange(request()) for _ in range(32)]
+    asked = [agencies.tax.exchange(asking()) for _ in range(32)]
     await asyncio.gather(*asked)
     sent = [r for r in agencies.tax.ledger.records if r.kind is Kind.REQUEST_SENT]
     assert len({record.evidence.signature for record in sent}) == 1
@@ -120,7 +92,7 @@ async def test_a_refusal_is_signed_recorded_and_says_nothing_was_done(agencies, 
     if fault is AccessDenied:
         agencies.grant()
     with pytest.raises(fault) as refused:
-        await agencies.tax.exchange(request(**changed))
+        await agencies.tax.exchange(asking(**changed))
     assert refused.value.origin == POPULATION_SERVER
     assert refused.value.execution is Execution.NOT_EXECUTED
     assert agencies.population.register.calls == 0
@@ -134,7 +106,7 @@ async def test_a_refusal_is_signed_recorded_and_says_nothing_was_done(agencies, 
 
 async def test_a_refused_mismatch_is_recorded_under_both_persons(agencies):
     with pytest.raises(SubjectMismatch):
-        await agencies.tax.exchange(request(block=replace(BLOCK, subjects=(JUKU,))))
+        await agencies.tax.exchange(asking(block=replace(BLOCK, subjects=(JUKU,))))
     refused, said = agencies.population.ledger.records
     assert JUKU.encode() in {field.value for field in refused.fields}
     assert {JUKU.encode(), MARI.encode()} <= {field.value for field in said.fields}
@@ -145,18 +117,18 @@ async def test_a_right_may_be_to_one_method_only(agencies):
         AccessRight(PERSONS, TAX, "population.v1.PersonRegistry/FindPersons")
     )
     with pytest.raises(AccessDenied):
-        await agencies.tax.exchange(request())
+        await agencies.tax.exchange(asking())
     agencies.grant(AccessRight(PERSONS, TAX, METHOD))
-    assert await agencies.tax.exchange(request())
+    assert await agencies.tax.exchange(asking())
 
 
 async def test_what_was_refused_may_be_sent_again_with_the_same_id(agencies):
     agencies.grant()
     same = new_message_id()
     with pytest.raises(AccessDenied):
-        await agencies.tax.exchange(request(message_id=same))
+        await agencies.tax.exchange(asking(message_id=same))
     agencies.grant(AccessRight(PERSONS, TAX))
-    assert await agencies.tax.exchange(request(message_id=same))
+    assert await agencies.tax.exchange(asking(message_id=same))
 
 
 REFUSED_AT_HOME = {
@@ -176,14 +148,14 @@ REFUSED_AT_HOME = {
 async def test_a_bad_call_is_refused_before_it_is_signed(agencies, broken):
     changed, fault = REFUSED_AT_HOME[broken]
     with pytest.raises(fault) as refused:
-        await agencies.tax.exchange(request(**changed))
+        await agencies.tax.exchange(asking(**changed))
     assert refused.value.origin is None
     assert refused.value.execution is Execution.NOT_EXECUTED
     assert agencies.tax.ledger.records == []
 
 
 async def test_a_refusal_at_home_is_recorded_under_the_persons_declared(agencies):
-    asked = request(block=replace(BLOCK, purpose="CURIOSITY"))
+    asked = asking(block=replace(BLOCK, purpose="CURIOSITY"))
     with pytest.raises(PurposeUnknown) as refused:
         await agencies.tax.exchange(asked)
     await agencies.tax.assembled.refusals.record(asked, refused.value)
@@ -195,7 +167,7 @@ async def test_a_refusal_at_home_is_recorded_under_the_persons_declared(agencies
 
 
 async def test_a_message_is_received_once_however_often_it_is_sent(agencies):
-    same = request()
+    same = asking()
     results = await asyncio.gather(
         *(agencies.tax.exchange(same) for _ in range(3)), return_exceptions=True
     )
@@ -209,7 +181,7 @@ async def test_a_message_is_received_once_however_often_it_is_sent(agencies):
 async def test_nothing_is_sent_that_our_ledger_does_not_hold(agencies):
     agencies.tax.ledger.down = True
     with pytest.raises(LedgerUnavailable) as refused:
-        await agencies.tax.exchange(request())
+        await agencies.tax.exchange(asking())
     assert refused.value.execution is Execution.NOT_EXECUTED
     assert agencies.population.ledger.records == []
 
@@ -217,11 +189,11 @@ async def test_nothing_is_sent_that_our_ledger_does_not_hold(agencies):
 async def test_nothing_is_asked_that_the_providers_ledger_does_not_hold(agencies):
     agencies.population.ledger.down = True
     with pytest.raises(LedgerUnavailable) as refused:
-        await agencies.tax.exchange(request())
+        await agencies.tax.exchange(asking())
     assert refused.value.execution is Execution.NOT_EXECUTED
     assert agencies.population.register.calls == 0
     agencies.population.ledger.down = False
-    assert await agencies.tax.exchange(request())
+    assert await agencies.tax.exchange(asking())
 
 
 async def test_an_answer_that_cannot_be_recorded_is_not_released(agencies):
@@ -233,7 +205,7 @@ async def test_an_answer_that_cannot_be_recorded_is_not_released(agencies):
 
     register.call = call
     with pytest.raises(LedgerUnavailable) as refused:
-        await agencies.tax.exchange(request())
+        await agencies.tax.exchange(asking())
     assert refused.value.execution is Execution.EXECUTED
 
 
@@ -249,7 +221,7 @@ async def test_the_deadline_reaches_the_provider_and_comes_back(agencies):
 
     agencies.population.register.call = call
     with pytest.raises(DeadlineExceeded) as late:
-        await agencies.tax.exchange(request(), timeout_s=1.0)
+        await agencies.tax.exchange(asking(), timeout_s=1.0)
     assert late.value.execution is Execution.UNKNOWN
     assert begun.is_set()
     await asyncio.wait_for(ended.wait(), 5)
@@ -266,144 +238,19 @@ async def test_a_cancelled_call_is_cancelled_at_the_provider(agencies):
             ended.set()
 
     agencies.population.register.call = call
-    asking = asyncio.create_task(agencies.tax.exchange(request()))
+    waiting = asyncio.create_task(agencies.tax.exchange(asking()))
     await begun.wait()
-    asking.cancel()
+    waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asking
+        await waiting
     await asyncio.wait_for(ended.wait(), 5)
-
-
-async def test_a_peer_that_is_not_there_is_a_fault_of_its_own(agencies):
-    await agencies.population.grpc.stop(None)
-    with pytest.raises(PeerUnreachable) as silent:
-        await agencies.tax.exchange(request())
-    assert silent.value.execution is Execution.NOT_EXECUTED
-
-
-async def test_a_peer_that_dies_under_way_leaves_the_outcome_unknown(agencies):
-    begun = asyncio.Event()
-
-    async def call(received, timeout_s):
-        begun.set()
-        await asyncio.Event().wait()
-
-    agencies.population.register.call = call
-    asking = asyncio.create_task(agencies.tax.exchange(request()))
-    await begun.wait()
-    await agencies.population.grpc.stop(None)
-    with pytest.raises(PeerUnreachable) as lost:
-        await asking
-    assert lost.value.execution is Execution.UNKNOWN
-
-
-async def test_a_peers_restart_is_met_by_a_new_stream(agencies):
-    await agencies.tax.exchange(request())
-    port = int(agencies.registry.held.servers[POPULATION_SERVER].address.split(":")[1])
-    await agencies.population.stop()
-    client = None
-    await agencies.population.start(
-        agencies.registry, agencies.directory / "again", client, port
-    )
-    async with asyncio.timeout(10):
-        while True:
-            with suppress(PeerUnreachable):
-                await agencies.tax.exchange(request())
-                break
-
-
-async def test_evidence_that_a_peer_has_forgotten_is_sent_again(agencies):
-    await agencies.tax.exchange(request())
-    forgotten = agencies.population.assembled.exchange._signers
-    forgotten._held.clear()
-    forgotten._judged.clear()
-    assert await agencies.tax.exchange(request())
-
-
-async def test_nobody_signs_with_a_revoked_certificate(agencies):
-    agencies.tax.learn(agencies.tax.party.signing.certificate, REVOKED)
-    with pytest.raises(CertificateRevoked) as refused:
-        await agencies.tax.exchange(request())
-    assert refused.value.execution is Execution.NOT_EXECUTED
-
-
-async def test_a_revoked_server_is_refused_in_the_middle_of_a_stream(agencies):
-    await agencies.tax.exchange(request())
-    agencies.population.learn(agencies.tax.party.authentication.certificate, REVOKED)
-    with pytest.raises(CertificateRevoked) as refused:
-        await agencies.tax.exchange(request())
-    assert refused.value.origin == POPULATION_SERVER
-    assert agencies.population.register.calls == 1
-    # And at once when it comes again.
-    with pytest.raises(CertificateRevoked) as refused:
-        await agencies.tax.exchange(request())
-    assert refused.value.execution is Execution.UNKNOWN or refused.value.origin
-
-
-async def test_a_server_whose_certificate_is_not_registered_is_refused(agencies):
-    stranger = Party(agencies.pki, TAX.member, TAX_SERVER)
-    agencies.tax.party.authentication_key = stranger.authentication_key
-    agencies.tax.party.authentication = stranger.authentication
-    await agencies.tax.stop()
-    await agencies.tax.start(agencies.registry, agencies.directory / "again", None)
-    with pytest.raises(CertificateUnknown) as refused:
-        await agencies.tax.exchange(request())
-    assert refused.value.origin == POPULATION_SERVER
-    assert agencies.population.ledger.records == []
-
-
-async def test_another_servers_address_reaches_nobody_else(agencies):
-    """The channel pins the registered certificate: a sibling's own is not enough."""
-    servers = dict(agencies.registry.held.servers)
-    sibling = Party(agencies.pki, POPULATION_SERVER.owner, POPULATION_SERVER)
-    servers[POPULATION_SERVER] = replace(
-        servers[POPULATION_SERVER],
-        authentication_certificates=(sibling.authentication.certificate,),
-    )
-    agencies.registry.change(servers=MappingProxyType(servers))
-    with pytest.raises(PeerUnreachable) as refused:
-        await agencies.tax.exchange(request())
-    assert refused.value.execution is Execution.NOT_EXECUTED
-
-
-async def test_an_expired_configuration_stops_both_sides(agencies):
-    agencies.registry.expired = True
-    with pytest.raises(ConfigurationExpired) as refused:
-        await agencies.tax.exchange(request())
-    assert refused.value.execution is Execution.NOT_EXECUTED
-
-
-async def test_a_part_before_hello_ends_the_stream(agencies):
-    target = agencies.registry.held.servers[POPULATION_SERVER]
-    credentials = agencies.tax.keys().tls.channel_credentials(
-        target.authentication_certificates
-    )
-    options = (
-        *OPTIONS,
-        ("grpc.ssl_target_name_override", POPULATION_SERVER.host_name),
-    )
-    async with aio.secure_channel(target.address, credentials, options) as channel:
-        stream = ExchangeServiceStub(channel).Exchange()
-        frame = Frame(exchange_id=7, part=SignedPart())
-        await stream.write(Frames(frames=[frame]))
-        with pytest.raises(aio.AioRpcError) as ended:
-            await stream.read()
-    assert "FRAME_UNEXPECTED" in ended.value.details()
-
-
-async def test_no_client_certificate_no_stream(agencies):
-    address = agencies.registry.held.servers[POPULATION_SERVER].address
-    async with aio.insecure_channel(address) as channel:
-        stream = ExchangeServiceStub(channel).Exchange(timeout=5)
-        with pytest.raises(aio.AioRpcError):
-            await stream.read()
 
 
 async def test_refusals_that_are_alike_fold_within_a_second(agencies):
     agencies.grant()
     for _ in range(5):
         with pytest.raises(AccessDenied):
-            await agencies.tax.exchange(request())
+            await agencies.tax.exchange(asking())
     ledger = agencies.population.ledger
     assert ledger.kinds == ["REQUEST_REFUSED", "RESPONSE_FAILED"]
     await agencies.population.assembled.refusals.record_repeats()
