@@ -28,6 +28,7 @@ from vocabulary.imprint import Imprint
 
 ED25519 = b"\x01"
 _KEY_OCTETS = 32
+_KEY_ID_OCTETS = 4
 # c2sp.org/signed-note: accept at least 16 signatures, bound the total. One by ML-DSA-44
 # has 3.3 kB.
 SIGNATURES_LIMIT = 32
@@ -60,7 +61,7 @@ class VerifierKey:
     @property
     def id(self) -> bytes:
         named = self.name.encode() + b"\n" + ED25519 + self.public_key
-        return hashlib.sha256(named).digest()[:4]
+        return hashlib.sha256(named).digest()[:_KEY_ID_OCTETS]
 
     def __str__(self) -> str:
         key = base64.b64encode(ED25519 + self.public_key).decode()
@@ -223,11 +224,13 @@ def _parse_text(text: bytes) -> tuple[str, int, bytes]:
 
 
 def _parse_signature(line: str) -> NoteSignature:
-    name, _, encoded = line.removeprefix(_DASH).partition(" ")
-    octets = _from_base64(encoded)
-    if not line.startswith(_DASH) or not name or len(octets) <= len(b"key."):
+    name, space, encoded = line.removeprefix(_DASH).partition(" ")
+    if not (line.startswith(_DASH) and name and space):
         raise CheckpointInvalid(f"not a signature line: {line[:200]!r}")
-    return NoteSignature(name, octets[:4], octets[4:])
+    octets = _from_base64(encoded)
+    if len(octets) <= _KEY_ID_OCTETS:
+        raise CheckpointInvalid(f"a signature line without one: {line[:200]!r}")
+    return NoteSignature(name, octets[:_KEY_ID_OCTETS], octets[_KEY_ID_OCTETS:])
 
 
 def _verify_ed25519(key: VerifierKey, signature: bytes, text: bytes) -> None:
