@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from cli.connection import INSTANCE_FILE
-from cli.runtime_directory import socket_directory
+from cli.runtime_directory import remove_socket_directory, socket_directory
 from cli.sandbox_failures import DirectoryUnusable, SandboxFailure
 from vocabulary.durable import replace_file
 
@@ -144,7 +144,14 @@ class InstanceDirectory:
         return [*plain, *map(self.server, servers)]
 
     def socket_directory(self, *, longest_name: str) -> Path:
-        return socket_directory(self.path / "s", longest_name=longest_name)
+        return socket_directory(self._sockets, longest_name=longest_name)
+
+    def remove_socket_directory(self, path: Path) -> None:
+        remove_socket_directory(path, meant=self._sockets)
+
+    @property
+    def _sockets(self) -> Path:
+        return self.path / "s"
 
     @property
     def _choices(self) -> Path:

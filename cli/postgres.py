@@ -20,7 +20,7 @@ from cli.postgres_account import Account, account_for
 from cli.postgres_binaries import Binaries, Source, find_binaries
 from cli.postgres_roles import dsn_for, libpq_uri
 from cli.postmaster import SOCKET, Postmaster, start_again_until_ready
-from cli.runtime_directory import socket_directory
+from cli.runtime_directory import remove_socket_directory, socket_directory
 from cli.sandbox_failures import DirectoryUnusable, PostgresUnusable
 from vocabulary.durable import replace_file
 
@@ -109,6 +109,7 @@ class PrivatePostgres:
     def stop(self) -> None:
         if self._postmaster is not None:
             self._postmaster.stop()
+            remove_socket_directory(self._postmaster.sockets, meant=self._sockets)
             self._postmaster = None
         self._lock.release()
 
@@ -122,6 +123,7 @@ class PrivatePostgres:
             if left is not None:
                 self._report(f"stopping the PostgreSQL (pid {left.program.pid})")
                 left.stop()
+                remove_socket_directory(left.sockets, meant=self._sockets)
         finally:
             self._lock.release()
 
@@ -134,6 +136,10 @@ class PrivatePostgres:
     @property
     def _data(self) -> Path:
         return self._directory / "data"
+
+    @property
+    def _sockets(self) -> Path:
+        return self._directory / "s"
 
     def _running(self) -> Postmaster:
         if self._postmaster is None:
@@ -186,7 +192,7 @@ class PrivatePostgres:
             self._initialise(account, binaries)
         self._password = self._kept_password()
         sockets = socket_directory(
-            self._directory / "s",
+            self._sockets,
             longest_name=SOCKET,
             uid=account.uid,
             gid=account.gid,

@@ -9,6 +9,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from cli.sandbox_failures import DirectoryUnusable
@@ -38,6 +39,18 @@ def socket_directory(
     if owner != os.geteuid():
         os.chown(path, owner, gid, follow_symlinks=False)
     return path
+
+
+def remove_socket_directory(path: Path, *, meant: Path) -> None:
+    """Remove a directory made elsewhere than meant, once its servers have stopped."""
+    if path == meant:
+        return
+    with suppress(FileNotFoundError):
+        for left in path.iterdir():
+            if left.is_socket():
+                left.unlink()
+    with suppress(OSError):
+        path.rmdir()
 
 
 def _places(meant: Path) -> tuple[Path, ...]:

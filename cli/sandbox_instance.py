@@ -44,6 +44,8 @@ class SandboxInstance:
         self._lock = DirectoryLock(self._directory.lock)
         self._postgres = postgres_for(self._directory.postgres, postgres, report=report)
         self._postgres_watched: int | None = None
+        # None as long as those that are there may be another launcher's.
+        self._made_sockets: Path | None = None
         self._supervisor = Supervisor(directory=ROOT, report=report)
 
     async def start(self) -> Mapping[str, Any]:
@@ -67,6 +69,7 @@ class SandboxInstance:
                 sockets = self._sockets()
                 programs = SandboxPrograms(self._directory, choices, sockets)
                 await stop_left_running(reversed(programs.all()), report=self._report)
+                self._directory.remove_socket_directory(sockets)
             if isinstance(self._postgres, PrivatePostgres):
                 await asyncio.to_thread(self._postgres.stop_left_running)
         finally:
@@ -79,12 +82,16 @@ class SandboxInstance:
             self._supervisor.unwatch(self._postgres_watched)
             self._postgres_watched = None
         await asyncio.to_thread(self._postgres.stop)
+        if self._made_sockets is not None:
+            self._directory.remove_socket_directory(self._made_sockets)
+            self._made_sockets = None
         self._lock.release()
         return well
 
     async def _start(self) -> Mapping[str, Any]:
         choices = await asyncio.to_thread(self._take_directory)
-        programs = SandboxPrograms(self._directory, choices, self._sockets())
+        sockets = self._made_sockets = self._sockets()
+        programs = SandboxPrograms(self._directory, choices, sockets)
         await stop_left_running(programs.all(), report=self._report)
         _require_free_ports(choices)
         self._supervisor.start(*programs.systems.values(), wave=SYSTEMS)

@@ -271,9 +271,11 @@ def test_starts_in_a_directory_too_deep_for_sockets(
     dsn = server.superuser_dsn()
     assert ask(dsn, "SELECT 1") == 1
     server.stop()
+    elsewhere = Path(dsn.partition("host=")[2])
+    assert not elsewhere.is_relative_to(directory)
+    assert not elsewhere.exists()
     server.start()
     assert server.superuser_dsn() == dsn
-    shutil.rmtree(dsn.partition("host=")[2])
 
 
 def test_socket_paths_fit_to_the_octet(directory: Path) -> None:

@@ -190,6 +190,8 @@ def test_the_life_of_an_instance(start: Start, place: Path) -> None:
     assert third.end() == 0
     assert not running_programs(place)
     assert ristmik("down", "--dir", str(place))[0] == 0
+    sockets = document["registry"]["admin"].removeprefix("unix:")
+    assert not Path(sockets).parent.exists()
 
 
 def listening(address: str) -> socket.socket:
