@@ -178,7 +178,8 @@ _SHAPES: dict[int, Callable[[bytes], bool]] = {
     HeaderTag.RECORDED_AT: _fixed(8),
     HeaderTag.RECORD_ID: _fixed(RECORD_ID_OCTETS),
     HeaderTag.PEER_ROW_HASH: _fixed(HASH_OCTETS),
-    HeaderTag.FAULT_CODE: _number(4),
+    # A column of PostgreSQL holds it, which counts to 2^31 - 1.
+    HeaderTag.FAULT_CODE: lambda value: _number(4)(value) and not value[0] >> 7,
     HeaderTag.EXECUTION: _number(1),
     HeaderTag.ONCE_KEY: _fixed(HASH_OCTETS),
     HeaderTag.ONCE_UNTIL: _fixed(8),
