@@ -19,6 +19,7 @@ from protos.v1 import fault_pb2
 
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 Value: TypeAlias = str | Sequence[str] | None
+Call: TypeAlias = "aio.UnaryUnaryCall[bytes, bytes] | aio.StreamUnaryCall[bytes, bytes]"
 
 TIMEOUT_S = 30.0
 OPTIONS = (
@@ -134,7 +135,25 @@ async def ask(
 ) -> Outcome:
     """Call one unary method with bytes, and give whatever comes of it."""
     stub: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{method}")
-    call = stub(body, metadata=tuple(metadata), timeout=timeout_s)
+    return await outcome_of(stub(body, metadata=tuple(metadata), timeout=timeout_s))
+
+
+async def ask_with(
+    channel: aio.Channel,
+    method: str,
+    bodies: Sequence[bytes],
+    metadata: Iterable[tuple[str, str | bytes]] = (),
+) -> Outcome:
+    """Call with any number of messages, as a client that is mistaken may."""
+    stub: aio.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(
+        f"/{method}"
+    )
+    call = stub(iter(bodies), metadata=tuple(metadata), timeout=TIMEOUT_S)
+    return await outcome_of(call)
+
+
+async def outcome_of(call: Call) -> Outcome:
+    """Wait for whatever comes of a call that was begun."""
     answer: bytes | None = None
     try:
         answer = await call

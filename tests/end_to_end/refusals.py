@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from grpc import StatusCode
 
@@ -80,20 +79,14 @@ def numbers(refused: Refused) -> tuple[int, int]:
 
 
 def refusals(instance: Instance, server: str, code: str) -> int:
-    """Count the refusals of one kind that a ledger holds, folded ones too."""
+    """Count the faults of one code that a ledger holds, folded ones too."""
     number = fault_pb2.FaultCode.Value(f"FAULT_CODE_{code}")
-    return sum(
-        folded(entry) or 1
+    faults = [
+        exchange_pb2.FaultHead.FromString(entry.head)
         for entry in instance.entries(server)
-        if entry.kind == Kind.REQUEST_REFUSED and entry.fault_code == number
-    )
-
-
-def folded(entry: Any) -> int:
-    """How many more an entry speaks for; 0 if only for itself."""
-    if entry.part_type != "ristmik.fault.v1":
-        return 0
-    return exchange_pb2.FaultHead.FromString(entry.head).repeats
+        if entry.part_type == "ristmik.fault.v1" and entry.fault_code == number
+    ]
+    return sum(fault.repeats or 1 for fault in faults)
 
 
 def await_refusals(instance: Instance, server: str, code: str, count: int) -> None:
