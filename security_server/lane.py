@@ -205,10 +205,14 @@ class Lane:
 
 
 async def _why_ended(stream: Stream, peer: SecurityServerId) -> Fault:
-    """Give the fault the peer ended the stream with, or say that it fell silent."""
+    """Give the fault the peer ended the stream with, or say that it fell silent.
+
+    Nobody has signed it, so it is the peer's, whomever it names.
+    """
     code, trailers = await stream.code(), await stream.trailing_metadata()
     said = fault_of_status((key, value) for key, value in trailers or ())
     if said is not None:
+        said.origin = peer
         return said
     details = await stream.details()
     return PeerUnreachable(

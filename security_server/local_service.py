@@ -40,6 +40,7 @@ from security_server.call_metadata import (
     GrpcMetadata,
     to_grpc,
 )
+from security_server.access_rights import Demands
 from security_server.description import Described, Descriptions, Exchange
 from security_server.local_call import Call, Limits
 from security_server.message_log import Answer
@@ -162,7 +163,7 @@ class LocalService:
         named = metadata.named()
         # Until the provider's server is known, the call has come as far as this one.
         identities = Identities(
-            named.message_id, client, named.service, call.method, here, here
+            named.message_id, client, named.service, "", here, here
         )
         call.request = Request(identities, b"")
         metadata.require_small()
@@ -195,12 +196,12 @@ class LocalService:
                 del self._under_way[client]
 
     async def _exchange(self, call: Call) -> _Answer:
-        personal = await self._require_offered(call)
+        demands = await self._require_offered(call)
         body = await self._only_message(call)
         call.request = replace(call.asked, body=body)
         call.walking = True
         answer = await self._consumer.exchange(
-            call.request, call.left_s, personal=personal
+            call.request, call.left_s, demands=demands
         )
         with after_execution():
             return _answer_of(answer, call.request)
@@ -208,15 +209,21 @@ class LocalService:
     async def _describe(self, call: Call) -> Described:
         return await self._descriptions.describe(call.asked)
 
-    async def _require_offered(self, call: Call) -> bool:
-        """Say whether the service is personal; a fault unless the method is unary."""
+    async def _require_offered(self, call: Call) -> Demands:
+        """Say what the method demands; a fault unless it is unary.
+
+        Only now is its name more than the caller's text, and said in what is kept.
+        """
+        identities = replace(call.asked.identities, method=call.method)
         if call.method == DESCRIBE:
-            return False
+            call.request = replace(call.asked, identities=identities)
+            return Demands.NOTHING
         described = await self._descriptions.describe(call.asked)
         if _would_be_refused(call, described):
             described = await self._descriptions.describe(call.asked, fresh=True)
         described.description.unary_method(call.method)
-        return described.personal
+        call.request = replace(call.asked, identities=identities)
+        return described.demands(call.method)
 
     async def _only_message(self, call: Call) -> bytes:
         first = await call.context.read()
@@ -242,8 +249,8 @@ class LocalService:
         if call.client is None:
             self.strangers += 1
             return fault
-        if call.walking and fault.origin is not None:
-            # What a peer said of the request was recorded when it came.
+        if fault.recorded:
+            # What a peer has signed was recorded when it came.
             return fault
         try:
             # Shielded: a caller that leaves now is no reason to forget it.
@@ -305,8 +312,13 @@ def _would_be_refused(call: Call, described: Described) -> bool:
     if method is None or method.client_streaming or method.server_streaming:
         return True
     block = call.asked.purpose_block
-    complete = block.purpose and block.legal_basis and block.subjects
-    return described.personal and not complete
+    match described.demands(call.method):
+        case Demands.NOTHING:
+            return False
+        case Demands.PURPOSE:
+            return not (block.purpose and block.legal_basis)
+        case Demands.PURPOSE_AND_SUBJECTS:
+            return not (block.purpose and block.legal_basis and block.subjects)
 
 
 def _answer_of(answer: Answer, request: Request) -> _Answer:

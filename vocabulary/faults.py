@@ -38,6 +38,8 @@ class Fault(Exception):
         self.execution = Execution.UNKNOWN
         self.origin: SecurityServerId | None = None
         self.refused: Imprint | None = None
+        # A peer has signed it, and the ledger of who it was said to holds that.
+        self.recorded = False
 
 
 @contextmanager

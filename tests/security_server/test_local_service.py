@@ -167,7 +167,7 @@ async def test_a_personal_service_is_told_to_the_walk():
     assert personal
 
 
-async def test_a_fault_of_the_walk_is_recorded_unless_a_peer_said_it():
+async def test_a_fault_of_the_walk_is_recorded_unless_a_peer_signed_it():
     def failing(fault):
         async def answer(_request, _timeout_s):
             raise fault
@@ -176,7 +176,7 @@ async def test_a_fault_of_the_walk_is_recorded_unless_a_peer_said_it():
 
     ours, theirs = PurposeMissing("say why"), AccessDenied("no right")
     ours.execution = theirs.execution = Execution.NOT_EXECUTED
-    theirs.origin = THERE
+    theirs.origin, theirs.recorded = THERE, True
     leg = failing(ours)
     outcome, fault = await refused(leg)
     assert (outcome.code, fault.origin) == (StatusCode.INVALID_ARGUMENT, HERE)
@@ -187,6 +187,11 @@ async def test_a_fault_of_the_walk_is_recorded_unless_a_peer_said_it():
     assert outcome.trailing["ristmik-origin"] == str(THERE)
     assert fault.execution is Execution.NOT_EXECUTED
     assert not leg.refused.faults
+    # What a peer ended a stream with is its word, and stands nowhere yet.
+    theirs.recorded = False
+    _, fault = await refused(leg)
+    assert fault.origin == THERE
+    assert [each.code for each in leg.refused.faults] == ["ACCESS_DENIED"]
 
 
 async def test_what_is_not_known_of_execution_stays_so():
