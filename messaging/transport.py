@@ -7,13 +7,14 @@ import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 from grpc import StatusCode, aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -113,13 +114,17 @@ def refusal(
 
 
 def fault_of_status(trailers: Iterable[tuple[str, str | bytes]] | None) -> Fault | None:
-    """Give the bus's own fault that a call ended with, if it did end with one."""
-    for key, value in trailers or ():
-        if key == DETAILS_KEY and isinstance(value, bytes):
-            for detail in status_pb2.Status.FromString(value).details:
-                pb = fault_pb2.Fault()
-                if detail.Unpack(pb):
-                    return fault_from_pb(pb)
+    """Give the bus's own fault that a call ended with, if it did end with one.
+
+    Details that cannot be read are another's, and no fault of the bus.
+    """
+    with suppress(DecodeError, ValueError):
+        for key, value in trailers or ():
+            if key == DETAILS_KEY and isinstance(value, bytes):
+                for detail in status_pb2.Status.FromString(value).details:
+                    pb = fault_pb2.Fault()
+                    if detail.Unpack(pb):
+                        return fault_from_pb(pb)
     return None
 
 
