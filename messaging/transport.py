@@ -88,9 +88,7 @@ class Refusal:
     trailers: Trailers
 
 
-def refusal(
-    fault: Fault, *, origin: SecurityServerId | str, proof: bytes = b""
-) -> Refusal:
+def refusal(fault: Fault, *, origin: SecurityServerId | str) -> Refusal:
     """Give the status that a fault ends a call with.
 
     Its details are a `ristmik.v1.Fault` and, if a peer has signed it, the serialised
@@ -101,9 +99,9 @@ def refusal(
     status, message = STATUS_OF[fault.code], f"{fault.code}: {fault.detail}"
     details = status_pb2.Status(code=status.value[0], message=message)
     details.details.add().Pack(fault_to_pb(fault))
-    if proof:
+    if fault.proof:
         details.details.add(
-            type_url="type.googleapis.com/ristmik.v1.SignedPart", value=proof
+            type_url="type.googleapis.com/ristmik.v1.SignedPart", value=fault.proof
         )
     said_by = str(fault.origin or origin)
     trailers = (

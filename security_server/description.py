@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from messaging.envelope import Request
 from protos.v1.exchange_pb2 import DescribeRequest, DescribeResponse
+from security_server.access_rights import Demands
 from security_server.call_metadata import new_message_id
 from security_server.message_log import Answer
 from security_server.services import DESCRIBE, RegisteredService, ServiceDescription
@@ -32,13 +33,23 @@ class Described:
 
     description: ServiceDescription
     personal: bool
+    identifying_methods: frozenset[str]
+
+    def demands(self, method: str) -> Demands:
+        """What the provider will demand of a call; it is demanded here first."""
+        identifying = method in self.identifying_methods
+        return Demands.of(personal=self.personal, identifying=identifying)
 
 
 class Exchange(Protocol):
     """The consumer's half of the walk."""
 
     async def exchange(
-        self, request: Request, timeout_s: float, *, personal: bool = False
+        self,
+        request: Request,
+        timeout_s: float,
+        *,
+        demands: Demands = Demands.NOTHING,
     ) -> Answer: ...
 
 
@@ -114,6 +125,11 @@ def describe(service: RegisteredService) -> bytes:
         descriptors=service.description.descriptors,
         grpc_services=service.description.grpc_services,
         personal=service.personal,
+        identifying_methods=[
+            name
+            for name, method in service.description.methods.items()
+            if method.identifying
+        ],
     ).SerializeToString()
 
 
@@ -127,7 +143,8 @@ def read_description(body: bytes) -> Described:
             f"the provider's description cannot be read ({error}): it has to register "
             "the service again"
         ) from error
-    return Described(description, said.personal)
+    identifying = frozenset(said.identifying_methods)
+    return Described(description, said.personal, identifying)
 
 
 def _question(request: Request) -> Request:

@@ -34,13 +34,13 @@ from messaging.transport import (
     internal,
     refusal,
 )
+from security_server.access_rights import Demands
 from security_server.call_metadata import (
     MESSAGE_ID,
     RECORD,
     GrpcMetadata,
     to_grpc,
 )
-from security_server.access_rights import Demands
 from security_server.description import Described, Descriptions, Exchange
 from security_server.local_call import Call, Limits
 from security_server.message_log import Answer
@@ -162,9 +162,7 @@ class LocalService:
         metadata, here = call.metadata, self._server
         named = metadata.named()
         # Until the provider's server is known, the call has come as far as this one.
-        identities = Identities(
-            named.message_id, client, named.service, "", here, here
-        )
+        identities = Identities(named.message_id, client, named.service, "", here, here)
         call.request = Request(identities, b"")
         metadata.require_small()
         call.request = Request(

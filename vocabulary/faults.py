@@ -40,6 +40,8 @@ class Fault(Exception):
         self.refused: Imprint | None = None
         # A peer has signed it, and the ledger of who it was said to holds that.
         self.recorded = False
+        # That signed part, serialised, for whoever wants to show it to others.
+        self.proof = b""
 
 
 @contextmanager

@@ -715,6 +715,7 @@ class DescribeResponse(_message.Message):
     DESCRIPTORS_FIELD_NUMBER: _builtins.int
     GRPC_SERVICES_FIELD_NUMBER: _builtins.int
     PERSONAL_FIELD_NUMBER: _builtins.int
+    IDENTIFYING_METHODS_FIELD_NUMBER: _builtins.int
     descriptors: _builtins.bytes
     """A serialised google.protobuf.FileDescriptorSet."""
     personal: _builtins.bool
@@ -722,16 +723,21 @@ class DescribeResponse(_message.Message):
     def grpc_services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Full names of the gRPC services that were registered, and of no others."""
 
+    @_builtins.property
+    def identifying_methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Methods whose requests identify persons, so that these have to be declared."""
+
     def __init__(
         self,
         *,
         descriptors: _builtins.bytes = ...,
         grpc_services: _abc.Iterable[_builtins.str] | None = ...,
         personal: _builtins.bool = ...,
+        identifying_methods: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["descriptors", b"descriptors", "grpc_services", b"grpc_services", "personal", b"personal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["descriptors", b"descriptors", "grpc_services", b"grpc_services", "identifying_methods", b"identifying_methods", "personal", b"personal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,6 +23,7 @@ from ledger.record import Appended, LedgerRecord
 from messaging.envelope import Response
 from messaging.transport import OPTIONS
 from protos.v1 import exchange_pb2_grpc
+from security_server.access_rights import Demands
 from security_server.assembly import ServerKeys, assemble
 from security_server.certificate_status import CertificateStatuses
 from security_server.registrations import AccessRight, Registrations
@@ -170,7 +171,10 @@ class Side:
         await self.grpc.stop(None)
 
     async def exchange(self, request, timeout_s=10.0):
-        return await self.assembled.consumer.exchange(request, timeout_s, personal=True)
+        demands = Demands.PURPOSE_AND_SUBJECTS
+        return await self.assembled.consumer.exchange(
+            request, timeout_s, demands=demands
+        )
 
 
 class Agencies:

@@ -9,6 +9,7 @@ from grpc import aio
 
 from messaging.envelope import Response
 from messaging.transport import fault_of_status, server
+from security_server.access_rights import Demands
 from security_server.description import Descriptions, describe
 from security_server.local_call import Limits
 from security_server.local_handler import LocalHandler
@@ -52,7 +53,7 @@ class Walk:
     times: list = field(default_factory=list)
     described: list = field(default_factory=list)
 
-    async def exchange(self, request, timeout_s, *, personal=False):
+    async def exchange(self, request, timeout_s, *, demands=Demands.NOTHING):
         if request.identities.method == DESCRIBE:
             self.described.append(request)
             if not self.registered:
@@ -60,7 +61,7 @@ class Walk:
                 fault.origin = THERE
                 raise fault
             return Answer(Response(0, describe(self.service())), 7)
-        self.requests.append((request, personal))
+        self.requests.append((request, demands))
         self.times.append(timeout_s)
         return Answer(await self.answer(request, timeout_s), 8)
 

@@ -6,6 +6,7 @@ import pytest
 
 from messaging.envelope import Identities, Request, Response
 from protos.v1.exchange_pb2 import DescribeResponse
+from security_server.access_rights import Demands
 from security_server.call_metadata import new_message_id
 from security_server.description import Descriptions, read_description
 from security_server.message_log import Answer
@@ -47,18 +48,18 @@ class Slow(Walk):
         super().__init__()
         self.go_on = asyncio.Event()
 
-    async def exchange(self, request, timeout_s, *, personal=False):
+    async def exchange(self, request, timeout_s, *, demands=Demands.NOTHING):
         self.described.append(request)
         await self.go_on.wait()
         self.described.pop()
-        return await super().exchange(request, timeout_s, personal=personal)
+        return await super().exchange(request, timeout_s, demands=demands)
 
 
 class Failing(Walk):
     fault = None
 
-    async def exchange(self, request, _timeout_s, *, personal=False):
-        self.described.append((request, personal))
+    async def exchange(self, request, _timeout_s, *, demands=Demands.NOTHING):
+        self.described.append((request, demands))
         raise self.fault
 
 
@@ -144,8 +145,8 @@ ANSWERS = {
 @pytest.mark.parametrize("what", ANSWERS)
 async def test_a_provider_that_describes_nothing_is_refused(what):
     class Wrong(Walk):
-        async def exchange(self, _request, _timeout_s, *, personal=False):
-            assert not personal
+        async def exchange(self, _request, _timeout_s, *, demands=Demands.NOTHING):
+            assert demands is Demands.NOTHING
             return Answer(ANSWERS[what], 1)
 
     with pytest.raises(MessageInvalid) as refused:

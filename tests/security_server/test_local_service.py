@@ -8,6 +8,7 @@ from grpc import StatusCode, aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from messaging.envelope import Response
+from security_server.access_rights import Demands
 from security_server.call_metadata import new_message_id
 from security_server.local_call import Limits
 from security_server.reflection import reflect
@@ -59,7 +60,7 @@ async def test_a_call_becomes_a_request_and_its_answer_comes_back():
     )
     async with leg.connected() as channel:
         outcome = await call(channel, GET, b"\x00\xffasked", metadata=metadata)
-    ((request, personal),) = leg.walk.requests
+    ((request, demands),) = leg.walk.requests
     named = request.identities
     assert (named.client, named.service, named.method) == (TAX, PERSONS, GET)
     assert (named.consumer_server, named.provider_server) == (HERE, THERE)
@@ -68,7 +69,7 @@ async def test_a_call_becomes_a_request_and_its_answer_comes_back():
     assert request.metadata == (("k", b"v"), ("k", b"w"), ("x-bin", b"\x00\xff"))
     assert request.purpose_block.subjects == (ANN,)
     assert request.purpose_block.case == "7 §"
-    assert not personal
+    assert demands is Demands.NOTHING
     assert outcome.code is StatusCode.OK
     assert outcome.bodies == [b"\x00\xffasked"]
     assert outcome.trailing == {
@@ -163,8 +164,8 @@ async def test_a_personal_service_is_told_to_the_walk():
     leg = LocalLeg(Walk(personal=True))
     async with leg.connected() as channel:
         await call(channel, GET, metadata=(*NAMED, *WHY))
-    ((_, personal),) = leg.walk.requests
-    assert personal
+    ((_, demands),) = leg.walk.requests
+    assert demands is Demands.PURPOSE_AND_SUBJECTS
 
 
 async def test_a_fault_of_the_walk_is_recorded_unless_a_peer_signed_it():
@@ -320,7 +321,10 @@ async def test_a_service_is_described_once_and_again_before_a_refusal():
         now[0] = 65.0
         await call(channel, GET)
     assert len(leg.walk.described) == 4
-    assert [personal for _, personal in leg.walk.requests][-2:] == [True, False]
+    assert [demands for _, demands in leg.walk.requests][-2:] == [
+        Demands.PURPOSE_AND_SUBJECTS,
+        Demands.NOTHING,
+    ]
 
 
 async def test_describing_is_an_exchange_of_the_client_with_an_id_of_its_own():

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from examples.agencies.population.v1 import population_pb2
 from ledger.record import Kind
 from messaging.envelope import PurposeBlock, Response
 from messaging.parts import Part
 from messaging.wire.heads import decode_refusal
+from security_server.access_rights import Demands
 from security_server.registrations import AccessRight
 from tests.security_server.agencies import ANSWER, asking
 from tests.world import (
@@ -262,3 +264,20 @@ async def test_refusals_that_are_alike_fold_within_a_second(agencies):
     assert (len(ledger.records), counted.repeats) == (3, 4)
     # The consumer's own ledger holds every one: it asked, and was refused.
     assert agencies.tax.ledger.kinds == ["REQUEST_SENT", "RESPONSE_FAILED"] * 5
+
+
+async def test_who_cannot_name_a_person_yet_need_not_declare_one(agencies):
+    """A search has no field that identifies: the persons stand in its answer."""
+    ask = population_pb2.FindPersonsRequest(family_name="Tamm").SerializeToString()
+    searching = asking(
+        method="population.v1.PersonRegistry/FindPersons",
+        body=ask,
+        block=replace(BLOCK, subjects=()),
+    )
+    walk = agencies.tax.assembled.consumer
+    assert await walk.exchange(searching, 10.0, demands=Demands.PURPOSE)
+    answered = agencies.population.ledger.records[-1]
+    assert MARI.encode() in {field.value for field in answered.fields}
+    purposeless = replace(asking(), purpose_block=PurposeBlock())
+    with pytest.raises(PurposeMissing):
+        await walk.exchange(purposeless, 10.0)
