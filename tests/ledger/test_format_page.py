@@ -1,0 +1,63 @@
+"""docs/ledger-format.md says what the code does: its tables and its examples."""
+
+import re
+from enum import IntEnum
+
+import pytest
+
+from ledger.fields import Tag
+from ledger.findings import CAUGHT_BY, Code, Mechanism
+from ledger.local_header import HeaderTag
+from ledger.record import Kind
+from tests.ledger.dumping import PAGE
+from tests.ledger.examples import KEY, PART, entries, examples
+from tests.vectors import reference_verifier
+
+TEXT = PAGE.read_text()
+
+
+def test_the_examples_are_those_the_code_makes() -> None:
+    shown = dict(re.findall(r"```text ([^\n]+)\n(.*?)\n```", TEXT, re.DOTALL))
+    assert shown == examples()
+
+
+def table(header: str) -> str:
+    (found,) = (each for each in TEXT.split("\n\n") if each.startswith(header))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("numbers", "header"),
+    [(Tag, "| tag | field |"), (HeaderTag, "| tag | item |"), (Kind, "| kind |")],
+)
+def test_numbers_are_those_of_the_code(numbers: type[IntEnum], header: str) -> None:
+    rows = re.findall(r"\| (\d+) \| ([A-Z_]+) ", table(header))
+    said = {name: int(number) for number, name in rows}
+    assert said == {each.name: each.value for each in numbers}
+
+
+def test_codes_and_mechanisms_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| ([A-Z_]+) \| ([A-Z_]+) \| [^|]+ \|$", TEXT, re.MULTILINE)
+    assert dict(rows) == CAUGHT_BY
+    assert set(CAUGHT_BY) == set(Code)
+    assert set(CAUGHT_BY.values()) == set(Mechanism)
+
+
+def test_the_reference_verifier_reads_the_example_checkpoint() -> None:
+    note = examples()["checkpoint"].removeprefix(f"{KEY.vkey}\n\n")
+    size, root = reference_verifier.checkpoint(note)
+    assert (size, root.hex()) == (2, examples()["rows"].split()[-1])
+
+
+def test_the_reference_verifier_reads_real_heads() -> None:
+    first, _ = entries()
+    told, root = reference_verifier.read_head(PART.type, PART.head)
+    assert root == first.fields_root
+    columns = first.columns._asdict()
+    assert told == {
+        name: str(columns[name]) if name == "message_id" else columns[name]
+        for name in told
+    }
+    assert told.keys() == columns.keys() - {
+        *("kind", "recorded_at", "fault_code", "execution"),
+    }
