@@ -46,9 +46,9 @@ class Population:
             assert entry.fault_code == code_number(code)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ledgers_still_verify(instance: Instance) -> Iterator[None]:
-    """Verify, once a module's tests are over, the ledgers of who met."""
+    """Verify, once all is over, the ledgers of who met."""
     yield
     for code in ("tax", "population"):
         assert_verifies(instance, code)

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from ledger.fields import Field, Tag, fields_root
-from messaging.envelope import Request, Response
+from messaging.envelope import Response
 from messaging.parts import Close, Part
 from messaging.signing import sign_batch
-from messaging.transport import MESSAGE_LIMIT, METADATA_LIMIT
 from messaging.verification import VerifiedResponse
 from messaging.wire.heads import encode_close
 from protos.v1 import exchange_pb2
@@ -373,29 +372,3 @@ async def test_a_bad_leaf_of_a_batch_fails_alone(
     population.has_refused(bad, bad_asked, "SIGNATURE_INVALID")
     assert all(isinstance(answer, VerifiedResponse) for answer in answers)
     assert [population.received(asked) for asked in batch] == [1] * 15
-
-
-# It is too large.
-
-
-async def test_a_message_over_the_limit_is_refused_and_one_of_it_is_not(
-    thief: Thief, stream: Stream, population: Population
-) -> None:
-    over = await thief.asked(thief.request(body=bytes(MESSAGE_LIMIT + 1)))
-    answer = await thief.answer(stream, over)
-    population.has_refused(answer, over, "LIMIT_EXCEEDED")
-    assert "message" in str(answer.refusal.detail)
-    full = await thief.asked(thief.request(body=bytes(MESSAGE_LIMIT)))
-    # Zeros are no request of this service; that is found out after its size.
-    assert refused(await thief.answer(stream, full))[0] == "MESSAGE_INVALID"
-
-
-async def test_metadata_over_the_limit_is_refused(
-    thief: Thief, stream: Stream, population: Population
-) -> None:
-    request: Request = replace(
-        thief.request(), metadata=(("note", b"x" * METADATA_LIMIT),)
-    )
-    asked = await thief.asked(request)
-    answer = await thief.answer(stream, asked)
-    population.has_refused(answer, asked, "LIMIT_EXCEEDED")

@@ -148,27 +148,6 @@ async def test_an_unknown_reference_is_answered_so_and_the_part_taken_with_it(
     assert isinstance(await thief.answer(stream, asked), VerifiedResponse)
 
 
-async def test_evidence_has_a_limit(
-    thief: Thief, stream: Stream, population: Population
-) -> None:
-    asked = await thief.asked()
-    answer = await thief.answer(
-        stream, asked, lambda frame: frame.evidence.append(bytes((64 << 10) + 1))
-    )
-    population.has_refused(answer, asked, "LIMIT_EXCEEDED")
-
-
-async def test_a_chain_has_a_limit(
-    thief: Thief, stream: Stream, population: Population
-) -> None:
-    asked = await thief.asked()
-    long = [thief.issuer.imprint.octets] * 5
-    answer = await thief.answer(
-        stream, asked, lambda frame: frame.part.chain_imprints.extend(long)
-    )
-    population.has_refused(answer, asked, "LIMIT_EXCEEDED")
-
-
 # It was sent before, or at another time.
 
 

@@ -20,9 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 from grpc import StatusCode, aio
 
 from ledger.record import Kind
-from messaging.transport import MESSAGE_LIMIT, MIB
 from messaging.verification import VerifiedFault, VerifiedResponse
-from protos.v1.exchange_pb2 import Cancel, Frame, SignedPart, Window
+from protos.v1.exchange_pb2 import Cancel, Frame, Window
 from protos.v1.identifier_pb2 import SecurityServerId as ServerPb
 from security_server.frames import hello_frame
 from security_server.peer_identity import Hello
@@ -39,9 +38,6 @@ from vocabulary.faults import Execution, Fault
 from vocabulary.identifiers import SecurityServerId, ServiceId
 
 pytestmark = pytest.mark.usefixtures("ledgers_still_verify")
-
-EXCHANGES_LIMIT = 1_000
-
 
 # TLS.
 
@@ -97,7 +93,7 @@ def test_only_tls_1_3_is_spoken(thief: Thief, version: ssl.TLSVersion) -> None:
             with context.wrap_socket(plain, server_hostname=name) as spoken:
                 assert spoken.version() == "TLSv1.3"
         else:
-            with pytest.raises(ssl.SSLError, match="(?i)handshake|alert|protocol"):
+            with pytest.raises(ssl.SSLError, match=r"(?i)eof|handshake|alert"):
                 context.wrap_socket(plain, server_hostname=name)
 
 
@@ -271,29 +267,6 @@ async def test_a_word_on_an_exchange_that_is_not_under_way_is_passed_over(
     await stream.say(Frame(exchange_id=1, cancel=Cancel()))
     # An exchange that is over may be followed by another of its number.
     assert isinstance(await thief.answer(stream, await thief.asked()), VerifiedResponse)
-
-
-async def test_one_stream_has_only_so_many_exchanges_under_way(
-    thief: Thief, stream: Stream
-) -> None:
-    frames = (
-        Frame(exchange_id=number, part=SignedPart())
-        for number in range(1, EXCHANGES_LIMIT + 2)
-    )
-    await stream.say(*frames)
-    fault = await stream.ended()
-    assert fault.code == "LIMIT_EXCEEDED"
-
-
-async def test_a_frame_over_any_limit_ends_the_stream_and_nothing_else(
-    thief: Thief, stream: Stream
-) -> None:
-    huge = Frame(exchange_id=1, part=SignedPart(head=bytes(MESSAGE_LIMIT + MIB)))
-    await stream.say(huge)
-    assert (await stream.broke()).startswith("RESOURCE_EXHAUSTED")
-    async with thief.stream(thief.tax) as another:
-        answer = await thief.answer(another, await thief.asked())
-        assert isinstance(answer, VerifiedResponse)
 
 
 async def test_octets_that_are_no_frames_end_the_stream_and_nothing_else(
