@@ -133,7 +133,9 @@ async def test_unary_method_takes_one_message(
 async def test_streaming_method_is_refused_by_name(
     instance: Instance, tax: aio.Channel, desk: Desk, method: str
 ) -> None:
-    outcome = await ask(tax, method, note("all"), on_desk(instance))
+    # About somebody, so that it is not folded with another of its kind.
+    metadata = on_desk(instance, subject=someone())
+    outcome = await ask(tax, method, note("all"), metadata)
     refused = Refused("STREAMING_NOT_OFFERED", StatusCode.UNIMPLEMENTED)
     assert_refused(instance, outcome, refused)
     assert method in outcome.fault.detail

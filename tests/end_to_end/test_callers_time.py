@@ -54,7 +54,7 @@ async def test_answer_past_the_deadline_is_a_fault_that_still_arrives(
         assert entry.execution == UNKNOWN
 
 
-@pytest.mark.parametrize("timeout_s", [0.001, 0.005, 0.02])
+@pytest.mark.parametrize("timeout_s", [0.001, 0.003])
 async def test_deadline_that_nothing_can_keep(
     instance: Instance, tax: aio.Channel, desk: Desk, timeout_s: float
 ) -> None:
