@@ -5,7 +5,8 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3 python3.12 python3.13,\
   $(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
     >/dev/null 2>&1 && echo $(name))))
 BIN := .venv/bin
-PYTEST_OPTIONS ?=
+# Two workers; the tests of one file stay together, since they share what they start.
+PYTEST_OPTIONS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check lock protos compose-test
