@@ -66,6 +66,11 @@ class Call:
         return self._began + self.time_s - self._reserved_s / 2
 
     @property
+    def last(self) -> float:
+        """When, by the loop's clock, the caller is told, whatever is still open."""
+        return self._began + self.time_s - self._reserved_s / 4
+
+    @property
     def asked(self) -> Request:
         if self.request is None:
             raise RuntimeError("nothing is asked before the metadata was read")

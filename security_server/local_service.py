@@ -52,6 +52,7 @@ from vocabulary.faults import (
     DeadlineExceeded,
     Execution,
     Fault,
+    LedgerUnavailable,
     LimitExceeded,
     MessageInvalid,
     after_execution,
@@ -250,13 +251,22 @@ class LocalService:
         if fault.recorded:
             # What a peer has signed was recorded when it came.
             return fault
+        unrecorded: Fault
         try:
             # Shielded: a caller that leaves now is no reason to forget it.
-            await asyncio.shield(self._record(call, fault))
-        except Fault as unrecorded:
-            unrecorded.execution = fault.execution
-            return unrecorded
-        return fault
+            async with asyncio.timeout_at(call.last):
+                await asyncio.shield(self._record(call, fault))
+        except TimeoutError:
+            unrecorded = LedgerUnavailable(
+                "the ledger did not hold the refusal within the call's time: see that "
+                "the database of this security server answers"
+            )
+        except Fault as refused:
+            unrecorded = refused
+        else:
+            return fault
+        unrecorded.execution = fault.execution
+        return unrecorded
 
     def _forget(self, call: Call) -> None:
         if call.client is not None:
