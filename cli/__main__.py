@@ -12,11 +12,17 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from cli.access_commands import access
-from cli.call_command import call
-from cli.certificate_commands import certificates
-from cli.demo import demo
-from cli.doctor import doctor
+from cli.commands.access import access
+from cli.commands.call import call
+from cli.commands.certificate import certificates
+from cli.commands.instance import down, up
+from cli.commands.ledger import ledger
+from cli.commands.member import members, subsystems
+from cli.commands.requests import requests
+from cli.commands.server import servers
+from cli.commands.service import services
+from cli.demo.command import demo
+from cli.doctor.command import doctor
 from cli.failures import (
     DONE,
     INTERRUPTED,
@@ -26,13 +32,7 @@ from cli.failures import (
     OutOfReach,
     Refused,
 )
-from cli.instance_commands import down, up
-from cli.ledger_commands import ledger
-from cli.member_commands import members, subsystems
 from cli.output import Output, print_document
-from cli.request_commands import requests
-from cli.server_commands import servers
-from cli.service_commands import services
 from vocabulary.faults import Fault, LedgerUnavailable
 
 app = typer.Typer(

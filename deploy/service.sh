@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs one service of docker-compose.yml as soon as `setup` (cli/compose.py) says so:
+# Runs one service of docker-compose.yml as soon as `setup` (cli/sandbox/compose.py) says so:
 #
 #     service.sh PACKAGE NAME
 set -eu

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.postgres import VARIABLE, PrivatePostgres, postgres_for
-from cli.sandbox_failures import DirectoryUnusable
+from cli.postgres.private import VARIABLE, PrivatePostgres, postgres_for
+from cli.sandbox.failures import DirectoryUnusable
 from tests.databases import Databases
 
 PREFIX = "ristmik-tests-"

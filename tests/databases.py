@@ -11,8 +11,8 @@ from contextlib import closing
 import psycopg
 from psycopg import sql
 
-from cli import postgres_roles
-from cli.postgres import GivenPostgres, PrivatePostgres
+from cli.postgres import roles as postgres_roles
+from cli.postgres.private import GivenPostgres, PrivatePostgres
 
 
 class Databases:

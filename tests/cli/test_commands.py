@@ -108,7 +108,7 @@ def test_defect_is_a_sentence(monkeypatch, capsys) -> None:
         raise LookupError("so it is")
 
     monkeypatch.delenv("RISTMIK_TRACEBACK", raising=False)
-    monkeypatch.setattr("cli.member_commands.registry", broken)
+    monkeypatch.setattr("cli.commands.member.registry", broken)
     assert run(["member", "list", "--json"]) == OutOfReach.status
     captured = capsys.readouterr()
     assert json.loads(captured.out)["error"]["code"] == "INTERNAL"

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.call_command import UNREADABLE, in_metadata
+from cli.commands.call import UNREADABLE, in_metadata
 from examples.agencies.population.v1 import population_pb2
 from messaging.transport import ORIGIN_KEY, refusal
 from tests.cli.conftest import CLIENTS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli.demo_narration import PICTURE_WIDTH, Narration, NotSo
+from cli.demo.narration import PICTURE_WIDTH, Narration, NotSo
 from cli.failures import NOT_SO
 
 

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from cli.connection import find
-from cli.diagnosis import Diagnosis, socket_finding
+from cli.doctor.diagnosis import Diagnosis, socket_finding
 from protos.v1.administration_pb2 import Finding
 
 

@@ -17,10 +17,10 @@ import pytest
 
 from cli.__main__ import run
 from cli.connection import find
-from cli.demo_attacks import edited_row, forgotten, without_the_right, wrong_person
-from cli.demo_narration import PICTURE, Narration, NotSo
-from cli.demo_opening import question
-from cli.demo_stage import Stage
+from cli.demo.attacks import edited_row, forgotten, without_the_right, wrong_person
+from cli.demo.narration import PICTURE, Narration, NotSo
+from cli.demo.opening import question
+from cli.demo.stage import Stage
 from ledger.store import LedgerReader
 from tests.cli.conftest import Ran
 
@@ -331,7 +331,7 @@ def test_edit_that_nobody_finds_fails_the_demo_and_is_put_back(
 
 
 def test_right_that_stays_fails_the_demo(stage, monkeypatch) -> None:
-    monkeypatch.setattr("cli.demo_stage.WITHIN_S", 1.0)
+    monkeypatch.setattr("cli.demo.stage.WITHIN_S", 1.0)
     monkeypatch.setattr(stage, "revoke_all", lambda: None)
     with pytest.raises(NotSo, match="refused once the right is gone"):
         without_the_right(stage)

@@ -8,12 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from cli.directory_lock import DirectoryLock, InUse
-from cli.instance import Choices, InstanceDirectory, NotAnInstance, is_free
-from cli.sandbox import AGENCIES, EXAMPLE, GRANTS, LEGAL_BASES, PERSONS, PURPOSES
-from cli.sandbox_databases import database_roles, role_names
-from cli.sandbox_failures import DirectoryUnusable
-from cli.sandbox_programs import SandboxPrograms, listeners
+from cli.sandbox.agencies import (
+    AGENCIES,
+    EXAMPLE,
+    GRANTS,
+    LEGAL_BASES,
+    PERSONS,
+    PURPOSES,
+)
+from cli.sandbox.databases import database_roles, role_names
+from cli.sandbox.directory import Choices, InstanceDirectory, NotAnInstance, is_free
+from cli.sandbox.directory_lock import DirectoryLock, InUse
+from cli.sandbox.failures import DirectoryUnusable
+from cli.sandbox.programs import SandboxPrograms, listeners
 from examples.agencies.persons import all_persons
 from trust.registration import parse_code, parse_name
 
@@ -136,7 +143,7 @@ def test_a_lock_says_who_holds_it(tmp_path: Path):
 
 def test_a_killed_holder_holds_nothing(tmp_path: Path):
     code = (
-        "import pathlib, sys; from cli.directory_lock import DirectoryLock;"
+        "import pathlib, sys; from cli.sandbox.directory_lock import DirectoryLock;"
         "DirectoryLock(pathlib.Path(sys.argv[1])).take(); print(flush=True); input()"
     )
     lock = DirectoryLock(tmp_path / "lock")

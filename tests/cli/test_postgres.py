@@ -11,12 +11,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cli import postgres_binaries, postgres_roles, runtime_directory
-from cli.postgres import GivenPostgres, PrivatePostgres, postgres_for
-from cli.postgres_account import Account, account_for
-from cli.postgres_binaries import Source, find_binaries
-from cli.processes import RunningProgram
-from cli.sandbox_failures import DirectoryUnusable, Interrupted, PostgresUnusable
+from cli.postgres import binaries as postgres_binaries
+from cli.postgres import roles as postgres_roles
+from cli.postgres.account import Account, account_for
+from cli.postgres.binaries import Source, find_binaries
+from cli.postgres.private import GivenPostgres, PrivatePostgres, postgres_for
+from cli.sandbox import runtime_directory
+from cli.sandbox.failures import DirectoryUnusable, Interrupted, PostgresUnusable
+from cli.sandbox.processes import RunningProgram
 from tests.databases import Databases
 
 AS_ROOT = os.geteuid() == 0
@@ -142,7 +144,7 @@ def test_two_launchers_never_share_a_directory(launch: Launch) -> None:
 
 LAUNCHER = """
 import pathlib, sys
-from cli.postgres import PrivatePostgres
+from cli.postgres.private import PrivatePostgres
 server = PrivatePostgres(pathlib.Path(sys.argv[1]))
 server.start()
 print(server.pid, flush=True)
@@ -328,7 +330,7 @@ def test_copies_programs_its_account_cannot_reach(
         path.stat().st_uid == 0 and not path.stat().st_mode & 0o022
         for path in (directory / "copies").rglob("*")
     )
-    monkeypatch.setattr("cli.postgres.find_binaries", lambda *_, **__: copied)
+    monkeypatch.setattr("cli.postgres.private.find_binaries", lambda *_, **__: copied)
     server = PrivatePostgres(directory / "pg")
     server.start()
     assert str(copied.directory) in Path(f"/proc/{server.pid}/cmdline").read_text()

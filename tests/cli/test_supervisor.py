@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cli import supervisor as supervising
-from cli.health_checks import all_of, grpc_health, http_health
-from cli.processes import RunningProgram, command_line, find_by_command
-from cli.sandbox_failures import ProgramFailed
-from cli.supervisor import NotReady, Program, Supervisor, stop_left_running
+from cli.sandbox import supervisor as supervising
+from cli.sandbox.failures import ProgramFailed
+from cli.sandbox.health_checks import all_of, grpc_health, http_health
+from cli.sandbox.processes import RunningProgram, command_line, find_by_command
+from cli.sandbox.supervisor import NotReady, Program, Supervisor, stop_left_running
 
 # Writes a file when it can be stopped, and another when it was.
 OBEDIENT = """

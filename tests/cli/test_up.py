@@ -16,10 +16,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from cli.instance import InstanceDirectory
-from cli.postgres import VARIABLE
-from cli.processes import find_by_command
-from cli.sandbox_programs import SandboxPrograms
+from cli.postgres.private import VARIABLE
+from cli.sandbox.directory import InstanceDirectory
+from cli.sandbox.processes import find_by_command
+from cli.sandbox.programs import SandboxPrograms
 from tests.databases import Databases
 
 ENDS_WITHIN_S = 120

@@ -1,0 +1,1 @@
+"""`ristmik demo`: the story, chapter by chapter."""

@@ -1,0 +1,1 @@
+"""`ristmik doctor`: looking at an instance, and saying how to mend it."""

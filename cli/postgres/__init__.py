@@ -1,0 +1,1 @@
+"""A private PostgreSQL for machines without a database server."""
