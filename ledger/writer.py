@@ -6,26 +6,19 @@ any more, and must recover before anything else.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 from uuid import uuid4
 
 import psycopg
 
 from ledger.checkpoint import LogKey, RoundCheckpoint, VerifierKey, verify_checkpoint
+from ledger.commit import advance, append
 from ledger.draft import Drafts
 from ledger.entry import entry_leaf
 from ledger.heads import HeadReader
 from ledger.local_header import microseconds, moment_of
 from ledger.merkle import Frontier
 from ledger.record import Appended, LedgerRecord
-from ledger.store import (
-    ENTRY_COLUMNS,
-    ENTRY_TYPES,
-    INDEX_COLUMNS,
-    INDEX_TYPES,
-    OPENING_COLUMNS,
-    OPENING_TYPES,
-)
 from ledger.subject_keys import SubjectKeys
 from ledger.tail import Connection, Superseded, Tail, take_over
 from vocabulary.clock import Clock
@@ -149,17 +142,10 @@ class Writer:
         tail, connection = self._require_open()
         if drafts.place.seq > self._partitioned_until:
             self._partition(drafts.place.seq)
-        self._advance(replace(tail, place=drafts.place))
-        rows = drafts.drafts
-        openings = [row for draft in rows for row in draft.openings]
-        index_rows = [row for draft in rows for row in draft.index_rows]
-        entries = [draft.entry.row for draft in rows]
-        self._copy("entry", ENTRY_COLUMNS, ENTRY_TYPES, entries)
-        self._copy("opening", OPENING_COLUMNS, OPENING_TYPES, openings)
-        self._copy("subject_index", INDEX_COLUMNS, INDEX_TYPES, index_rows)
-        connection.commit()
+        if not append(connection, tail, drafts.place, drafts.drafts):
+            self._find_out_who_moved_it()
         tail.place = drafts.place
-        for draft in rows:
+        for draft in drafts.drafts:
             tail.frontier.append(entry_leaf(draft.entry.row_hash))
             tail.recent.add(draft.entry.seq, draft.header)
         tail.recent.forget(size=tail.place.seq, ledger_time=tail.place.recorded_at)
@@ -175,7 +161,8 @@ class Writer:
             signed.origin, signed.size, signed.root, signed.note, tail.round
         )
         place = replace(tail.place, recorded_at=now)
-        self._advance(replace(tail, place=place, round=tail.round + 1))
+        if not advance(connection, tail, place, round_number=tail.round + 1):
+            self._find_out_who_moved_it()
         connection.execute(
             "INSERT INTO ledger.round (round, size, root, note, closed_at)"
             " VALUES (%s, %s, %s, %s, %s)",
@@ -246,41 +233,13 @@ class Writer:
         told = verify_checkpoint(note, self._log_keys)
         return RoundCheckpoint(told.origin, told.size, told.root, note, number)
 
-    def _advance(self, tail: Tail) -> None:
-        """Move the head row on to `tail`, unless somebody else has moved it."""
-        before, connection = self._require_open()
-        place = tail.place
-        moved = connection.execute(
-            "UPDATE ledger.head"
-            " SET seq = %s, round = %s, row_hash = %s, ledger_time = %s"
-            " WHERE epoch = %s AND seq = %s AND round = %s",
-            (
-                *(place.seq, tail.round, place.prev, moment_of(place.recorded_at)),
-                *(before.epoch, before.place.seq, before.round),
-            ),
-        )
-        if moved.rowcount != 1:
-            row = connection.execute("SELECT writer FROM ledger.head").fetchone()
-            if row is not None and row[0] != self._id:
-                raise Superseded
-            # Recovery finds out what somebody has made of the ledger.
-            raise psycopg.OperationalError("the head row is not where it was left")
-
-    def _copy(
-        self,
-        table: str,
-        columns: Sequence[str],
-        types: Sequence[str],
-        rows: Sequence[tuple[Any, ...]],
-    ) -> None:
-        if not rows:
-            return
+    def _find_out_who_moved_it(self) -> NoReturn:
         _, connection = self._require_open()
-        statement = f"COPY ledger.{table} ({', '.join(columns)}) FROM STDIN BINARY"
-        with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.set_types(types)
-            for row in rows:
-                copy.write_row(row)
+        row = connection.execute("SELECT writer FROM ledger.head").fetchone()
+        if row is not None and row[0] != self._id:
+            raise Superseded
+        # Recovery finds out what somebody has made of the ledger.
+        raise psycopg.OperationalError("the head row is not where it was left")
 
     def _read(self, query: str, key: object) -> tuple[Any, ...] | None:
         """Read one row, outside of any transaction that changes something."""

@@ -16,7 +16,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cli.postgres import VARIABLE, PrivatePostgres, postgres_for
+from cli.postgres.private import VARIABLE, PrivatePostgres, postgres_for
+from ledger import commit
 from ledger import sequencer as sequencer_module
 from ledger import writer as writer_module
 from ledger.findings import Code, LedgerBroken
@@ -27,6 +28,8 @@ from tests.ledger.faults import Faults
 from tests.ledger.world import WRITER, LedgerWorld, eventually, once, request
 from vocabulary.faults import LedgerUnavailable
 
+# A batch of a few is one statement, a larger one several and a commit.
+FEW_STEPS = ("WITH moved",)
 STEPS = (
     "UPDATE ledger.head",
     "COPY ledger.entry",
@@ -47,10 +50,17 @@ def faults(world: LedgerWorld) -> Faults:
 
 
 @pytest.mark.parametrize("persisted", [False, True], ids=["failed", "persisted"])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [*FEW_STEPS, *STEPS])
 async def test_an_append_that_fails(
-    world: LedgerWorld, faults: Faults, step: str, *, persisted: bool
+    world: LedgerWorld,
+    faults: Faults,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    *,
+    persisted: bool,
 ) -> None:
+    if step in STEPS:
+        monkeypatch.setattr(commit, "FEW", 0)
     sequencer = await world.started(connect=faults.connect)
     await sequencer.append(request(1, once=once(1)))
     faults.arm(step, persisted=persisted)
@@ -115,7 +125,7 @@ async def test_recovery_that_fails_is_tried_again(
     world: LedgerWorld, faults: Faults
 ) -> None:
     sequencer = await world.started(connect=faults.connect)
-    faults.arm("commit")
+    faults.arm("WITH moved")
     for persisted in (False, True):
         faults.arm("UPDATE ledger.head SET epoch", persisted=persisted)
     with pytest.raises(LedgerUnavailable):
@@ -131,7 +141,7 @@ async def test_who_waits_too_long_is_told_and_asks_again(
 ) -> None:
     monkeypatch.setattr(sequencer_module, "ANSWER_S", 0.1)
     sequencer = await world.started(connect=faults.connect)
-    faults.arm("commit", pause=True)
+    faults.arm("WITH moved", pause=True)
     record = request(1)
     with pytest.raises(LedgerUnavailable, match="has not answered"):
         await sequencer.append(record)
@@ -161,19 +171,29 @@ async def test_a_writer_that_was_superseded_stops(world: LedgerWorld) -> None:
     world.require_sound(entries=2)
 
 
-@pytest.mark.parametrize("persisted", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("step", "persisted"),
+    [
+        ("WITH moved", False),
+        ("UPDATE ledger.head", False),
+        ("UPDATE ledger.head", True),
+    ],
+    ids=["before-few", "before", "after"],
+)
 async def test_a_writer_that_was_paused_cannot_append_after_the_next(
     world: LedgerWorld,
     faults: Faults,
     monkeypatch: pytest.MonkeyPatch,
+    step: str,
     *,
     persisted: bool,
 ) -> None:
+    monkeypatch.setattr(commit, "FEW", 0 if step in STEPS else 16)
     session = writer_module._SESSION.replace("5s", "200ms")
     monkeypatch.setattr(writer_module, "_SESSION", session)
     old = await world.started(connect=faults.connect)
     # Before or after it has taken the head row.
-    faults.arm("UPDATE ledger.head", persisted=persisted, pause=True)
+    faults.arm(step, persisted=persisted, pause=True)
     late = asyncio.create_task(old.append(request(1)))
     await asyncio.to_thread(faults.reached.wait)
     new = await world.started()

@@ -10,7 +10,8 @@ from ledger.checkpoint import Checkpoint, LogKey
 from ledger.findings import CAUGHT_BY, Code, Mechanism
 from ledger.subject_keys import SubjectKeys
 from ledger.verification import Doubt, Outcome, Trust, verify_ledger
-from tests.ledger.attacks import ATTACKS, Attack
+from tests.ledger.attacks import Attack
+from tests.ledger.attacks_on_history import ATTACKS
 from tests.ledger.dumping import dump
 from tests.ledger.tampering import ERASED, SIZE, Ledger
 from tests.ledger.world import CERTIFICATE, FakeHeads
