@@ -303,7 +303,7 @@ async def test_no_database_no_ledger(world: LedgerWorld) -> None:
 
 @pytest.fixture
 def own_postgres() -> Iterator[PrivatePostgres]:
-    directory = Path(tempfile.mkdtemp(prefix="ristmik-tests-"))
+    directory = Path(tempfile.mkdtemp(prefix="ristmik-ledger-"))
     server = postgres_for(directory, os.environ.get(VARIABLE))
     try:
         if not isinstance(server, PrivatePostgres):
