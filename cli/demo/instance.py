@@ -16,7 +16,7 @@ from cli.failures import OUT_OF_REACH, CommandFailure, OutOfReach, Refused
 from cli.output import Output
 from cli.sandbox.log_tail import log_tail
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 # Longer than the instance itself waits for its programs to stop.
 STOPPED_WITHIN_S: Final = 300.0
 

@@ -27,7 +27,7 @@ from cli.sandbox.programs import (
 from cli.sandbox.start import SYSTEMS, SandboxStart
 from cli.sandbox.supervisor import Report, Supervisor, stop_left_running
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # What takes long to import, done while PostgreSQL starts.
 _SLOW_IMPORTS = ("central_registry.store", "ledger.store", "security_server.store")
 
