@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.sandbox import compose
+from cli.sandbox.programs import listeners
+
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -63,6 +66,27 @@ def test_what_is_run_exists(path: str):
     assert [name for name in named if not (ROOT / name).is_file()] == []
     modules = re.findall(r"-m, ([\w.]+)", text)
     assert [name for name in modules if importlib.util.find_spec(name) is None] == []
+
+
+def test_the_composition_is_what_its_setup_says():
+    composition = (ROOT / "docker-compose.yml").read_text()
+    services = set(re.findall(r"^  ([a-z-]+):$", composition, re.MULTILINE))
+    chosen = compose.choices()
+    assert set(chosen.hosts.values()) <= services
+    assert {name for name in chosen.ports if name.endswith("-system")} <= services
+    listening = re.findall(r'--listen, "127\.0\.0\.1:(\d+)"', composition)
+    assert set(map(int, listening)) == {compose.SYSTEM_PORT}
+    [local] = re.findall(r'--bus, "127\.0\.0\.1:(\d+)"', composition)
+    assert int(local) == compose.PORTS["local"]
+    assert set(chosen.ports) == set(listeners())
+
+
+def test_the_composition_opens_no_plaintext_to_others():
+    chosen = compose.choices()
+    private = [name for name in chosen.ports if name.endswith(("/local", "-system"))]
+    assert private
+    assert all(chosen.listen(name).startswith("127.0.0.1:") for name in private)
+    assert not any(map(chosen.reachable, private))
 
 
 def test_generated_code_is_fresh_and_the_check_leaves_the_tree_alone():
