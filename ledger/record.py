@@ -13,6 +13,7 @@ from ledger.fields import Field
 from ledger.merkle import leaf_hash
 from vocabulary.clock import utc_now
 from vocabulary.imprint import Imprint
+from vocabulary.pae import pae
 
 HASH_OCTETS = 32
 RECORD_ID_OCTETS = 16
@@ -37,12 +38,6 @@ class Kind(IntEnum):
     DISCLOSURE_CHANGED = 12
     CONFIGURATION_CHANGED = 13
     REOPENED = 14
-
-
-def pae(type_: str, body: bytes) -> bytes:
-    """DSSE pre-authentication encoding: no two pairs give the same bytes."""
-    name = type_.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(name), name, len(body), body)
 
 
 def new_record_id() -> bytes:

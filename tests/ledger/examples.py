@@ -10,11 +10,12 @@ from ledger.entry import NO_ROW, LinkedEntry, entry_leaf, link, query_columns
 from ledger.fields import Field, Tag, commitments_of, fields_root
 from ledger.local_header import LocalHeader, microseconds
 from ledger.merkle import EMPTY_ROOT, tree_root
-from ledger.record import Evidence, Kind, Once, RecordedPart, pae
+from ledger.record import Evidence, Kind, Once, RecordedPart
 from ledger.subject_keys import subject_tag
 from messaging.heads import HeadReader
 from protos.v1 import exchange_pb2, identifier_pb2
 from vocabulary.imprint import Imprint
+from vocabulary.pae import pae
 
 AT = datetime(2026, 11, 25, 12, 0, 0, 1, tzinfo=UTC)
 FIELDS = (

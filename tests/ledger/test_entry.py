@@ -20,11 +20,11 @@ from ledger.record import (
     Once,
     RecordedPart,
     new_record_id,
-    pae,
 )
 from tests.ledger.strategies import fields, hashes
 from tests.ledger.world import START
 from vocabulary.imprint import Imprint
+from vocabulary.pae import pae
 
 U64 = st.integers(0, (1 << 64) - 1)
 PART = RecordedPart("ristmik.open.v1", b"head")

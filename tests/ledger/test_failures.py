@@ -154,7 +154,11 @@ async def test_who_waits_too_long_is_told_and_asks_again(
     world.require_sound(entries=2)
 
 
-async def test_a_writer_that_was_superseded_stops(world: LedgerWorld) -> None:
+@pytest.mark.parametrize("few", [0, 16], ids=["by copy", "in one statement"])
+async def test_a_writer_that_was_superseded_stops(
+    world: LedgerWorld, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(commit, "FEW", few)
     old = await world.started()
     await old.append(request(1))
     new = await world.started()

@@ -1,7 +1,10 @@
 """The sequencer's contract, on a real PostgreSQL."""
 
 import asyncio
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
@@ -13,6 +16,7 @@ from ledger.merkle import tree_root
 from ledger.record import Kind, LedgerRecord, RecordedPart
 from ledger.sequencer import Sequencer
 from ledger.store import LedgerReader
+from tests.databases import Databases
 from tests.ledger.world import (
     MARI,
     OCSP,
@@ -220,6 +224,39 @@ async def test_evidence_is_kept_under_its_imprint(
     assert await after.evidence(Imprint.of(OCSP)) == OCSP
     # Refers to what was put before the restart.
     await after.append(request(1))
+
+
+async def test_what_there_is_can_be_looked_up(
+    world: LedgerWorld, sequencer: Sequencer
+) -> None:
+    with closing(LedgerReader.connect(world.dsn(READER))) as reader:
+        assert (reader.size(), reader.newest_round()) == (0, None)
+        await sequencer.append(request(1))
+        closed = await sequencer.close_round()
+        await sequencer.add_time_stamp(closed.round, b"a token")
+        newest = reader.newest_round()
+        assert newest is not None
+        assert (newest.round, newest.size, newest.root, newest.note) == (
+            *(closed.round, closed.size, closed.root, closed.note),
+        )
+        assert reader.size() == 1
+        assert reader.time_stamps(0) == [b"a token"]
+        assert reader.time_stamps(1) == []
+        assert reader.evidence(Imprint.of(OCSP).octets) == OCSP
+        assert reader.evidence(bytes(33)) is None
+
+
+async def test_a_batch_larger_than_a_partition(
+    postgres: Databases, tmp_path: Path
+) -> None:
+    world = LedgerWorld.create(
+        postgres, f"ledger_{token_hex(6)}", tmp_path, partition_size=10
+    )
+    sequencer = await world.started()
+    await sequencer.append_all([request(number) for number in range(95)])
+    await sequencer.close_round()
+    world.require_sound(entries=95)
+    await world.stop()
 
 
 async def test_a_full_queue_is_refused_by_name(
