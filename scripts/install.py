@@ -34,8 +34,6 @@ def wanted() -> str:
 
 
 def main() -> int:
-    if sys.prefix == str(VENV):
-        raise InstallFailed("run this with the system's Python, not with .venv's own")
     with only_one():
         if STAMP.exists() and STAMP.read_text() == wanted():
             return 0
@@ -60,6 +58,8 @@ def only_one() -> Iterator[None]:
 def make_venv() -> None:
     if has_pip():
         return
+    if sys.prefix == str(VENV):
+        raise InstallFailed("deactivate .venv first: it has to be made anew")
     say(f"making .venv with Python {sys.version.split()[0]}")
     made = subprocess.run(
         [sys.executable, "-m", "venv", "--clear", VENV],
