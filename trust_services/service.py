@@ -1,9 +1,13 @@
 """CertificationAuthorityService over gRPC, on the administrative socket."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
-from grpc import aio
+import structlog
+from grpc import StatusCode, aio
 
+from messaging.transport import Context, Refusal, end
 from messaging.wire.identifiers import member_from_pb, server_from_pb
 from protos.v1.trust_services_pb2 import (
     IssueCertificateRequest,
@@ -19,12 +23,16 @@ from protos.v1.trust_services_pb2_grpc import (
     add_CertificationAuthorityServiceServicer_to_server,
 )
 from trust_services.authority import CertificationAuthority, IssuedCertificate
-from trust_services.store import Store, serial_text
+from trust_services.store import UNAVAILABLE, Store, serial_text
 from vocabulary.clock import Clock
 from vocabulary.faults import RegistrationInvalid
 from vocabulary.identifiers import MemberId, SecurityServerId
 
+Answer = TypeVar("Answer")
+
 SERVICE = "ristmik.v1.CertificationAuthorityService"
+
+log = structlog.get_logger()
 
 
 class CertificationAuthorityService(CertificationAuthorityServiceServicer):
@@ -47,7 +55,7 @@ class CertificationAuthorityService(CertificationAuthorityServiceServicer):
             request.signing_request, _holder(request), request.name
         )
         # Before it leaves: what is not kept cannot be revoked.
-        await asyncio.to_thread(self._store.add, issued)
+        await _in_thread(context, lambda: self._store.add(issued))
         return IssueCertificateResponse(certificate=issued.der)
 
     async def ListCertificates(
@@ -55,7 +63,7 @@ class CertificationAuthorityService(CertificationAuthorityServiceServicer):
         request: ListCertificatesRequest,
         context: aio.ServicerContext[ListCertificatesRequest, ListCertificatesResponse],
     ) -> ListCertificatesResponse:
-        issued = await asyncio.to_thread(self._store.all)
+        issued = await _in_thread(context, self._store.all)
         return ListCertificatesResponse(certificates=map(_to_pb, issued))
 
     async def RevokeCertificate(
@@ -68,8 +76,17 @@ class CertificationAuthorityService(CertificationAuthorityServiceServicer):
         # OCSP tells whole seconds.
         at = self._clock().replace(microsecond=0)
         serial = request.serial.lower().lstrip("0")
-        revoked = await asyncio.to_thread(self._store.revoke, serial, at)
+        revoked = await _in_thread(context, lambda: self._store.revoke(serial, at))
         return RevokeCertificateResponse(certificate=_to_pb(revoked))
+
+
+async def _in_thread(context: Context, call: Callable[[], Answer]) -> Answer:
+    try:
+        return await asyncio.to_thread(call)
+    except UNAVAILABLE as error:
+        log.warning("database_unavailable", why=str(error))
+        why = "the authority's database does not answer; nothing is known to be written"
+        return await end(context, Refusal(StatusCode.UNAVAILABLE, why, ()))
 
 
 def _holder(request: IssueCertificateRequest) -> MemberId | SecurityServerId:

@@ -26,6 +26,8 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.types import BigInteger
 
 from trust_services.authority import IssuedCertificate, Usage
@@ -37,6 +39,13 @@ METADATA: Final = MetaData(schema=SCHEMA)
 CONNECT_TIMEOUT_S: Final = 5
 # A query that takes longer is stuck behind something.
 STATEMENT_TIMEOUT_MS: Final = 5000
+# What a statement raises when the database is away, stopping, or not migrated.
+UNAVAILABLE: Final = (
+    OperationalError,
+    InterfaceError,
+    ProgrammingError,
+    PoolTimeoutError,
+)
 
 _CERTIFICATE = Table(
     "certificate",

@@ -1,6 +1,6 @@
 """Looking at what an instance trusts: configuration, certificates, OCSP and TSA."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 
 import httpx2
@@ -52,15 +52,22 @@ class TrustDiagnosis:
         async with httpx2.AsyncClient(trust_env=False) as client:
             for authority in configuration.time_stamping_authorities:
                 yield await self._time_stamping(client, authority)
-            for issued in self._issued():
-                yield await self._certificate(client, issued, configuration)
+            try:
+                issued = self._issued()
+            except CommandFailure as failure:
+                yield Finding(
+                    AUTHORITY, ok=False, detail=failure.detail, cure=self._restart
+                )
+                return
+            for one in issued:
+                yield await self._certificate(client, one, configuration)
 
-    def _issued(self) -> Iterator[IssuedCertificate]:
+    def _issued(self) -> Sequence[IssuedCertificate]:
         """Give certificates that still count: one that was replaced has a newer one."""
         with certification_authority(self._parts.directory) as stub:
             answer = ask(stub.ListCertificates, ListCertificatesRequest(), of=AUTHORITY)
         newest = {(one.usage, one.holder): one for one in answer.certificates}
-        yield from newest.values()
+        return list(newest.values())
 
     async def _time_stamping(
         self, client: httpx2.AsyncClient, authority: Authority
