@@ -124,14 +124,18 @@ class Sequencer:
     async def stop(self) -> None:
         """Commit what is waiting, then let go of the ledger; stopping again is no harm.
 
-        What is asked from now on is refused.
+        What is asked from now on is refused. A database that does not answer is not
+        waited for.
         """
         if self._stopping.is_set():
             return
         self._stopping.set()
         self._asked.set()
         if self._task is not None:
-            await asyncio.wait({self._task})
+            _, unanswered = await asyncio.wait({self._task}, timeout=ANSWER_S)
+            if unanswered:
+                self._writer.abandon()
+                await asyncio.wait(unanswered)
         await self._in_thread(self._writer.close)
         self._thread.shutdown()
 

@@ -4,7 +4,10 @@ Synchronous, and used from one thread. After any error of the database it knows 
 any more, and must recover before anything else.
 """
 
+import os
+import socket
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 from uuid import uuid4
@@ -105,6 +108,17 @@ class Writer:
         if self._live is not None:
             self._live.close()
             self._live = None
+
+    def abandon(self) -> None:
+        """Cut the connection, from another thread: what waits for an answer fails."""
+        connection = self._live
+        if connection is None or connection.closed:
+            return
+        with (
+            suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(connection.fileno())) as line,
+        ):
+            line.shutdown(socket.SHUT_RDWR)
 
     @property
     def size(self) -> int:

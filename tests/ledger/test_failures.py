@@ -320,6 +320,30 @@ def own_postgres() -> Iterator[PrivatePostgres]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+async def test_a_database_that_does_not_answer_is_not_waited_for(
+    own_postgres: PrivatePostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer_module, "ANSWER_S", 0.2)
+    world = LedgerWorld.create(Databases(own_postgres), "ledger", tmp_path)
+    sequencer = await world.started()
+    with closing(world.superuser()) as connection:
+        ((pid,),) = connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'ristmik ledger'"
+        ).fetchall()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(LedgerUnavailable, match="has not answered"):
+            await sequencer.append(request(1))
+        async with asyncio.timeout(10):
+            await sequencer.stop()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await (await world.started()).append(request(2))
+    # The first may have been carried out when the server woke up.
+    assert world.verify().first_bad is None
+    await world.stop()
+
+
 @pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
 async def test_postgresql_away_and_back(
     own_postgres: PrivatePostgres, tmp_path: Path, *, killed: bool
