@@ -19,7 +19,6 @@ from cli.postgres.private import GivenPostgres, PrivatePostgres, postgres_for
 from cli.sandbox import runtime_directory
 from cli.sandbox.failures import DirectoryUnusable, Interrupted, PostgresUnusable
 from cli.sandbox.processes import RunningProgram
-from tests.databases import Databases
 
 AS_ROOT = os.geteuid() == 0
 NEW = Path("/nonexistent")
@@ -390,15 +389,6 @@ def test_a_given_dsn_is_used_as_it_is(launch: Launch, directory: Path) -> None:
     with pytest.raises(PostgresUnusable, match="cannot be used"):
         given.start()
     assert not (directory / "unused").exists()
-
-
-def test_a_given_dsn_has_to_be_a_superusers(postgres: Databases) -> None:
-    password = postgres.create_role("nobody_special")
-    dsn = postgres_roles.dsn_for(
-        postgres.superuser_dsn(), user="nobody_special", password=password
-    )
-    with pytest.raises(PostgresUnusable, match="no superuser"):
-        GivenPostgres(dsn).start()
 
 
 def test_a_choice_that_is_none_is_refused(directory: Path) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from cli.postgres import roles
 from cli.postgres.account import Account, account_for
+from cli.postgres.private import GivenPostgres
+from cli.sandbox.failures import PostgresUnusable
 from tests.databases import Databases
 
 NEW = Path("/nonexistent")
@@ -53,3 +55,12 @@ def test_an_account_runs_programs_without_a_shell() -> None:
     said = account.run(["/bin/echo", "$HOME; exit 1"])
     assert said.returncode == 0
     assert said.stdout == "$HOME; exit 1\n"
+
+
+def test_a_given_dsn_has_to_be_a_superusers(postgres: Databases) -> None:
+    password = postgres.create_role("nobody_special")
+    dsn = roles.dsn_for(
+        postgres.superuser_dsn(), user="nobody_special", password=password
+    )
+    with pytest.raises(PostgresUnusable, match="no superuser"):
+        GivenPostgres(dsn).start()
