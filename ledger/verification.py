@@ -12,7 +12,7 @@ The result names the lowest entry found bad, and what caught it: docs/ledger-for
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import psycopg
 
@@ -184,10 +184,11 @@ class _Audit:
             self._place = examined.next_place
             if progress is not None and self._place.seq % _PROGRESS_EVERY == 0:
                 progress(self._place.seq, entries)
+        head_rows = self._head_rows()
         tree.finish()
         for beside in (openings, index, evidence):
             beside.finish(self._place.seq)
-        self._check_head_row(tree)
+        self._check_head_row(head_rows, tree)
         if progress is not None:
             progress(self._place.seq, entries)
         return Verification(
@@ -201,10 +202,18 @@ class _Audit:
             tree.newest,
         )
 
-    def _check_head_row(self, tree: RoundAudit) -> None:
+    def _head_rows(self) -> list[tuple[Any, ...]]:
+        """Read what should be one; it may know of entries that are not there."""
         rows = self._snapshot.fetch(
             "SELECT seq, round, row_hash, ledger_time FROM ledger.head"
         )
+        size = self._place.seq
+        if any(row[0] > size for row in rows):
+            detail = f"the head row counts more than the {size} there are"
+            raise LedgerBroken(Finding(size, Code.ENTRY_MISSING, detail))
+        return rows
+
+    def _check_head_row(self, rows: list[tuple[Any, ...]], tree: RoundAudit) -> None:
         size, last = self._place.seq, self._place.prev
         if rows != [(size, tree.open_round, last, tree.ledger_time)]:
             detail = f"it does not name {size} entries, their last and the open round"

@@ -141,14 +141,29 @@ def _truncate(do: Attacker, seq: int) -> None:
         do(_CUT.format(table), seq)
 
 
-@attack(126, Code.CHECKPOINT_MISMATCH)
+@attack(140, Code.ENTRY_MISSING)
 def cut_the_end_off(do: Attacker) -> None:
     _truncate(do, 140)
 
 
-@attack(146, Code.HEAD_ROW_MISMATCH)
+@attack(146, Code.ENTRY_MISSING)
 def cut_the_open_round_off(do: Attacker) -> None:
     _truncate(do, 146)
+
+
+@attack(126, Code.CHECKPOINT_MISMATCH)
+def cut_the_end_off_and_say_so_in_the_head_row(do: Attacker) -> None:
+    _truncate(do, 140)
+    do(
+        "UPDATE ledger.head SET seq = 140,"
+        " row_hash = (SELECT row_hash FROM ledger.entry WHERE seq = 139)"
+    )
+
+
+@attack(146, Code.HEAD_ROW_MISMATCH)
+def cut_the_open_round_off_and_only_count(do: Attacker) -> None:
+    _truncate(do, 146)
+    do("UPDATE ledger.head SET seq = 146")
 
 
 @attack(126, Code.SMALLER_THAN_HELD, held=True)
@@ -167,15 +182,16 @@ def delete_the_head_row(do: Attacker) -> None:
     do("DELETE FROM ledger.head")
 
 
-def _edits_head(column: str, value: Any) -> None:
+def _edits_head(column: str, value: Any, code: Code = Code.HEAD_ROW_MISMATCH) -> None:
     def edit(do: Attacker) -> None:
         do(_HEAD.format(column), value)
 
-    name = f"edit {column} of the head row"
-    ATTACKS.append(Attack(name, edit, SIZE, Code.HEAD_ROW_MISMATCH))
+    name = f"set {column} of the head row to {value!r:.12}"
+    ATTACKS.append(Attack(name, edit, SIZE, code))
 
 
-_edits_head("seq", SIZE + 1)
+_edits_head("seq", SIZE + 1, Code.ENTRY_MISSING)
+_edits_head("seq", SIZE - 1)
 _edits_head("round", 8)
 _edits_head("row_hash", bytes(32))
 _edits_head("ledger_time", START)

@@ -1,16 +1,22 @@
 """docs/ledger-format.md says what the code does: its tables and its examples."""
 
+import asyncio
 import re
+import sys
 from enum import IntEnum
+from pathlib import Path
 
 import pytest
 
 from ledger.fields import Tag
 from ledger.findings import CAUGHT_BY, Code, Mechanism
 from ledger.local_header import HeaderTag
-from ledger.record import Kind
-from tests.ledger.dumping import PAGE
-from tests.ledger.examples import KEY, PART, entries, examples
+from ledger.record import Kind, LedgerRecord
+from ledger.sequencer import Sequencer
+from messaging.heads import HeadReader
+from tests.ledger.dumping import PAGE, dump
+from tests.ledger.examples import FIELDS, KEY, PART, entries, examples
+from tests.ledger.world import WRITER, LedgerWorld
 from tests.vectors import reference_verifier
 
 TEXT = PAGE.read_text()
@@ -61,3 +67,39 @@ def test_the_reference_verifier_reads_real_heads() -> None:
     assert told.keys() == columns.keys() - {
         *("kind", "recorded_at", "fault_code", "execution"),
     }
+
+
+async def test_the_reference_verifier_runs_by_itself(
+    world: LedgerWorld, tmp_path: Path
+) -> None:
+    """On a dump made as the page says, with heads as they are exchanged."""
+    sequencer = Sequencer(
+        world.dsn(WRITER),
+        log_key=world.log_key,
+        heads=HeadReader(),
+        subject_keys=world.subject_keys,
+        clock=world.clock,
+    )
+    await sequencer.start()
+    await sequencer.append(LedgerRecord(Kind.REQUEST_RECEIVED, PART, FIELDS))
+    await sequencer.append(LedgerRecord(Kind.CONFIGURATION_CHANGED))
+    closed = await sequencer.close_round()
+    await sequencer.stop()
+    with world.superuser() as connection:
+        lines = dump(connection)
+    rows, held = tmp_path / "rows.jsonl", tmp_path / "held"
+    held.write_bytes(closed.note)
+
+    async def verify(content: str) -> tuple[str, int | None]:
+        rows.write_text(content)
+        keys = world.directory / "subject-keys"
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", reference_verifier.__file__, rows, keys, held),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await program.communicate()
+        return output.decode(), program.returncode
+
+    assert await verify("\n".join(lines)) == ("ok\n", 0)
+    edited = "\n".join(lines).replace("tax-audit", "tax-fraud")
+    assert await verify(edited) == ("entry 0: COLUMN_MISMATCH\n", 1)

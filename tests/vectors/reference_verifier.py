@@ -293,6 +293,8 @@ class Ledger:
             check(held[1] == tree(self.leaves), 0, "HELD_ROOT_DIFFERS")
 
     def finish(self, held, last):
+        counted = max((row["seq"] for row in self.rows("head")), default=0)
+        check(counted <= len(self.leaves), len(self.leaves), "ENTRY_MISSING")
         while self.rounds:
             self.close()
         size = len(self.leaves)
