@@ -13,9 +13,9 @@ import structlog
 
 from ledger.store import migrate as migrate_ledger
 from messaging import daemon
+from security_server.peer_leg.tls_version import require_tls_1_3
+from security_server.registration.store import migrate as migrate_registrations
 from security_server.settings import Settings
-from security_server.store import migrate as migrate_registrations
-from security_server.tls_version import require_tls_1_3
 
 NAME: Final = "security_server"
 

@@ -10,11 +10,12 @@ from security_server.access_rights import AccessRights
 from security_server.certificate_status import CertificateStatuses, MemberCredential
 from security_server.consumer import Consumer
 from security_server.message_log import Ledger, MessageLog
-from security_server.peer_identity import PeerIdentity
+from security_server.peer_leg.identity import PeerIdentity
+from security_server.peer_leg.tls import TlsIdentity
 from security_server.peers import Peers
 from security_server.provider import InformationSystem, Provider
 from security_server.refusals import Refusals
-from security_server.registrations import Registered
+from security_server.registration.registrations import Registered
 from security_server.service import ExchangeServicer
 from security_server.signer import (
     BatchSigner,
@@ -22,7 +23,6 @@ from security_server.signer import (
     RequestSigner,
     ResponseSigner,
 )
-from security_server.tls import TlsIdentity
 from trust.certificates import Certificate
 from trust.keys import SigningKey
 from vocabulary.clock import Clock

@@ -25,9 +25,9 @@ from security_server.call_metadata import (
     identities_to_grpc,
     to_grpc,
 )
-from security_server.description import describe
+from security_server.local_leg.description import describe
 from security_server.message_log import Logged
-from security_server.services import DESCRIBE, RegisteredService
+from security_server.registration.services import DESCRIBE, RegisteredService
 from vocabulary.faults import (
     DeadlineExceeded,
     Execution,

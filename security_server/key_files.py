@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from messaging.signers import authorities
 from security_server.assembly import ServerKeys
+from security_server.peer_leg.tls import TlsIdentity
 from security_server.settings import Settings
-from security_server.tls import TlsIdentity
 from trust.certificates import Certificate, parse_certificate
 from trust.global_configuration import GlobalConfiguration
 from trust.keys import SoftwareKey

@@ -21,12 +21,7 @@ from protos.v1.administration_pb2_grpc import (
     add_AdministrationServiceServicer_to_server,
 )
 from protos.v1.exchange_pb2_grpc import add_ExchangeServiceServicer_to_server
-from security_server.administration_service import AdministrationServicer
-from security_server.assembly import Assembled, assemble
-from security_server.certificate_status import CertificateStatuses
-from security_server.configuration_client import ConfigurationClient
-from security_server.description import Descriptions
-from security_server.finding import (
+from security_server.administration.finding import (
     Probe,
     certificate_probe,
     configuration_probe,
@@ -34,15 +29,20 @@ from security_server.finding import (
     system_probe,
     time_stamp_probe,
 )
+from security_server.administration.ledger_view import LedgerView
+from security_server.administration.service import AdministrationServicer
+from security_server.assembly import Assembled, assemble
+from security_server.certificate_status import CertificateStatuses
+from security_server.configuration_client import ConfigurationClient
 from security_server.information_system import InformationSystem
 from security_server.key_files import load_keys
-from security_server.ledger_view import LedgerView
-from security_server.local_handler import LocalHandler
-from security_server.local_service import LocalService
+from security_server.local_leg.description import Descriptions
+from security_server.local_leg.routing import LocalHandler
+from security_server.local_leg.service import LocalService
 from security_server.reflection import reflect
+from security_server.registration.store import RegistrationStore
 from security_server.rounds import Rounds
 from security_server.settings import Settings
-from security_server.store import RegistrationStore
 from security_server.web import app
 from trust.configuration_anchor import ConfigurationAnchor
 from vocabulary.clock import utc_now

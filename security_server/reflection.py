@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import (
 )
 
 from messaging.transport import OPTIONS, Context, Handler
-from security_server.services import ABOUT_ITSELF, DESCRIPTORS_LIMIT
+from security_server.registration.services import ABOUT_ITSELF, DESCRIPTORS_LIMIT
 from vocabulary.faults import (
     Execution,
     Fault,

@@ -103,7 +103,7 @@ class SandboxDatabases:
 
     def prepare_server(self, agency: Agency) -> Database:
         from ledger import store as ledger  # noqa: PLC0415 - see prepare_trust
-        from security_server import store  # noqa: PLC0415 - see prepare_trust
+        from security_server.registration import store  # noqa: PLC0415 - see prepare_trust
 
         database = self._create(server_database(agency))
         owner, roles = database.dsns["owner"], database.roles

@@ -29,7 +29,11 @@ from cli.sandbox.supervisor import Report, Supervisor, stop_left_running
 
 ROOT = Path(__file__).parents[2]
 # What takes long to import, done while PostgreSQL starts.
-_SLOW_IMPORTS = ("central_registry.store", "ledger.store", "security_server.store")
+_SLOW_IMPORTS = (
+    "central_registry.store",
+    "ledger.store",
+    "security_server.registration.store",
+)
 
 
 class SandboxInstance:

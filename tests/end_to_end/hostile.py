@@ -38,9 +38,9 @@ from protos.v1.trust_services_pb2 import (
     RevokeCertificateRequest,
 )
 from security_server.call_metadata import new_message_id
-from security_server.frames import delivered, hello_frame, read_hello
-from security_server.peer_identity import Hello
-from security_server.tls import TlsIdentity
+from security_server.peer_leg.frames import delivered, hello_frame, read_hello
+from security_server.peer_leg.identity import Hello
+from security_server.peer_leg.tls import TlsIdentity
 from tests.end_to_end.instance import Instance
 from trust.certificates import Certificate, parse_certificate
 from trust.global_configuration import GlobalConfiguration

@@ -16,8 +16,8 @@ from messaging.envelope import Response
 from messaging.transport import DETAILS_KEY, refusal
 from messaging.wire.faults import code_number, execution_number
 from protos.v1.exchange_pb2 import Cancel, Frame, Window
-from security_server.frames import hello_frame
-from security_server.peer_identity import Hello
+from security_server.peer_leg.frames import hello_frame
+from security_server.peer_leg.identity import Hello
 from tests.end_to_end.calling import Outcome, ask
 from tests.end_to_end.desk import ASK, note
 from tests.end_to_end.hostile import Asked, Thief

@@ -23,8 +23,8 @@ from ledger.record import Kind
 from messaging.verification import VerifiedFault, VerifiedResponse
 from protos.v1.exchange_pb2 import Cancel, Frame, Window
 from protos.v1.identifier_pb2 import SecurityServerId as ServerPb
-from security_server.frames import hello_frame
-from security_server.peer_identity import Hello
+from security_server.peer_leg.frames import hello_frame
+from security_server.peer_leg.identity import Hello
 from tests.end_to_end.conftest import DESK
 from tests.end_to_end.desk import WAIT, Desk, note
 from tests.end_to_end.hostile import Stream, Thief, refused, tls_identity

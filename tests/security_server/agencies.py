@@ -26,9 +26,9 @@ from protos.v1 import exchange_pb2_grpc
 from security_server.access_rights import Demands
 from security_server.assembly import ServerKeys, assemble
 from security_server.certificate_status import CertificateStatuses
-from security_server.registrations import AccessRight, Registrations
-from security_server.services import registered_service
-from security_server.tls import TlsIdentity
+from security_server.peer_leg.tls import TlsIdentity
+from security_server.registration.registrations import AccessRight, Registrations
+from security_server.registration.services import registered_service
 from tests.pki import GOOD, Pki
 from tests.world import (
     MARI,

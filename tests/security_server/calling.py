@@ -7,7 +7,7 @@ from messaging.envelope import Identities, Request
 from security_server.access_rights import AuthorisedRequest
 from security_server.call_metadata import new_message_id
 from security_server.message_log import Logged
-from security_server.services import registered_service
+from security_server.registration.services import registered_service
 from tests.security_server.descriptors import (
     DESCRIPTORS,
     GET,

@@ -4,7 +4,7 @@ from contextlib import closing
 
 import psycopg
 
-from security_server.store import migrate
+from security_server.registration.store import migrate
 
 OWNER, LOGIN = "local_owner", "local_login"
 

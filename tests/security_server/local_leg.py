@@ -10,13 +10,13 @@ from grpc import aio
 from messaging.envelope import Response
 from messaging.transport import fault_of_status, server
 from security_server.access_rights import Demands
-from security_server.description import Descriptions, describe
-from security_server.local_call import Limits
-from security_server.local_handler import LocalHandler
-from security_server.local_service import LocalService
+from security_server.local_leg.call import Limits
+from security_server.local_leg.description import Descriptions, describe
+from security_server.local_leg.routing import LocalHandler
+from security_server.local_leg.service import LocalService
 from security_server.message_log import Answer
-from security_server.registrations import LocalClient, Registrations
-from security_server.services import DESCRIBE, registered_service
+from security_server.registration.registrations import LocalClient, Registrations
+from security_server.registration.services import DESCRIBE, registered_service
 from tests.security_server.descriptors import DESCRIPTORS, GET, PERSONS, POPULATION, TAX
 from tests.security_server.systems import LARGE
 from vocabulary.faults import MemberUnknown, ServiceUnknown

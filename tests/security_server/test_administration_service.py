@@ -18,12 +18,12 @@ from protos.v1.administration_pb2_grpc import (
     add_AdministrationServiceServicer_to_server,
 )
 from protos.v1.identifier_pb2 import SubsystemId as SubsystemIdPb
-from security_server.administration_service import AdministrationServicer
-from security_server.finding import Finding
-from security_server.ledger_view import LedgerSize
+from security_server.administration.finding import Finding
+from security_server.administration.ledger_view import LedgerSize
+from security_server.administration.service import AdministrationServicer
 from security_server.reflection import reflect
-from security_server.services import ServiceDescription
-from security_server.store import RegistrationStore
+from security_server.registration.services import ServiceDescription
+from security_server.registration.store import RegistrationStore
 from tests.security_server.databases import emptied, migrated
 from tests.security_server.descriptors import (
     DESCRIPTORS,

@@ -8,7 +8,7 @@ from messaging.envelope import Identities, Request, Response
 from protos.v1.exchange_pb2 import DescribeResponse
 from security_server.access_rights import Demands
 from security_server.call_metadata import new_message_id
-from security_server.description import Descriptions, read_description
+from security_server.local_leg.description import Descriptions, read_description
 from security_server.message_log import Answer
 from tests.security_server.descriptors import (
     DESCRIPTORS,

@@ -5,15 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from security_server.finding import (
+from security_server.administration.finding import (
     certificate_probe,
     configuration_probe,
     ledger_probe,
     system_probe,
     time_stamp_probe,
 )
-from security_server.registrations import Registrations
-from security_server.services import registered_service
+from security_server.registration.registrations import Registrations
+from security_server.registration.services import registered_service
 from tests.security_server.descriptors import DESCRIPTORS, PERSONS
 from tests.security_server.registry import Configuration
 from vocabulary.faults import CertificateRevoked, PeerUnreachable

@@ -9,9 +9,9 @@ from grpc import StatusCode
 
 from messaging.envelope import PurposeBlock, Response
 from messaging.transport import MESSAGE_LIMIT
-from security_server.description import read_description
 from security_server.information_system import InformationSystem
-from security_server.services import DESCRIBE
+from security_server.local_leg.description import read_description
+from security_server.registration.services import DESCRIBE
 from tests.security_server.calling import ANN, ANSWER, BEN, echo, received
 from tests.security_server.descriptors import (
     DESCRIPTORS,

@@ -5,7 +5,7 @@ from secrets import token_hex
 import pytest
 
 from ledger.erasure import Eraser
-from security_server.ledger_view import LedgerSize, LedgerView
+from security_server.administration.ledger_view import LedgerSize, LedgerView
 from tests.ledger.world import ERASER, WRITER, LedgerWorld, request
 from vocabulary.faults import LedgerUnavailable
 

@@ -3,7 +3,7 @@
 import pytest
 from grpc import StatusCode
 
-from security_server.registrations import LocalClient
+from security_server.registration.registrations import LocalClient
 from tests.security_server.descriptors import (
     GET,
     LOAD,

@@ -10,9 +10,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from messaging.envelope import Response
 from security_server.access_rights import Demands
 from security_server.call_metadata import new_message_id
-from security_server.local_call import Limits
+from security_server.local_leg.call import Limits
 from security_server.reflection import reflect
-from security_server.services import DESCRIBE
+from security_server.registration.services import DESCRIBE
 from tests.security_server.descriptors import (
     GET,
     LIST,

@@ -8,7 +8,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import (
 )
 
 from security_server.reflection import METHODS, reflect
-from security_server.services import ServiceDescription
+from security_server.registration.services import ServiceDescription
 from tests.security_server.descriptors import DESCRIPTORS, GET
 from tests.security_server.reflecting import Reflecting
 from tests.security_server.systems import System, running

@@ -8,14 +8,18 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security_server.registrations import AccessRight, LocalClient, Registrations
-from security_server.services import (
+from security_server.registration.registrations import (
+    AccessRight,
+    LocalClient,
+    Registrations,
+)
+from security_server.registration.services import (
     DESCRIPTORS_LIMIT,
     ServiceDescription,
     offered_services,
     registered_service,
 )
-from security_server.subjects import country_of, require_declared
+from security_server.registration.subjects import country_of, require_declared
 from tests.security_server.descriptors import (
     DESCRIPTORS,
     GET,

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from security_server.registrations import AccessRight, LocalClient
-from security_server.services import registered_service
-from security_server.store import RegistrationStore, migrate
+from security_server.registration.registrations import AccessRight, LocalClient
+from security_server.registration.services import registered_service
+from security_server.registration.store import RegistrationStore, migrate
 from tests.security_server.databases import LOGIN, emptied, migrated
 from tests.security_server.descriptors import (
     DESCRIPTORS,

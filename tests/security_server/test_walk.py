@@ -11,7 +11,7 @@ from messaging.envelope import PurposeBlock, Response
 from messaging.parts import Part
 from messaging.wire.heads import decode_refusal
 from security_server.access_rights import Demands
-from security_server.registrations import AccessRight
+from security_server.registration.registrations import AccessRight
 from tests.security_server.agencies import ANSWER, asking
 from tests.world import (
     BLOCK,

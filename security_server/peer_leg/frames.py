@@ -9,7 +9,7 @@ from messaging.wire.identifiers import server_from_pb, server_to_pb
 from messaging.wire.parts import part_from_pb
 from protos.v1 import exchange_pb2
 from protos.v1.exchange_pb2 import Frame, Frames
-from security_server.peer_identity import Hello
+from security_server.peer_leg.identity import Hello
 from vocabulary.faults import FrameUnexpected
 from vocabulary.identifiers import SecurityServerId
 from vocabulary.imprint import Imprint

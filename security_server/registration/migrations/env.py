@@ -1,4 +1,4 @@
-"""Runs the revisions on the connection that security_server.store gives."""
+"""Runs the revisions on the connection that `registration.store` gives."""
 
 from alembic import context
 

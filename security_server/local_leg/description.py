@@ -18,7 +18,11 @@ from protos.v1.exchange_pb2 import DescribeRequest, DescribeResponse
 from security_server.access_rights import Demands
 from security_server.call_metadata import new_message_id
 from security_server.message_log import Answer
-from security_server.services import DESCRIBE, RegisteredService, ServiceDescription
+from security_server.registration.services import (
+    DESCRIBE,
+    RegisteredService,
+    ServiceDescription,
+)
 from vocabulary.faults import Execution, Fault, MessageInvalid, RegistrationInvalid
 from vocabulary.identifiers import ServiceId, SubsystemId
 

@@ -23,12 +23,12 @@ from protos.v1 import administration_pb2 as pb
 from protos.v1.administration_pb2_grpc import AdministrationServiceServicer
 from protos.v1.identifier_pb2 import ServiceId as ServiceIdPb
 from protos.v1.identifier_pb2 import SubsystemId as SubsystemIdPb
-from security_server.finding import Finding, Probe
-from security_server.ledger_view import LedgerSize
+from security_server.administration.finding import Finding, Probe
+from security_server.administration.ledger_view import LedgerSize
 from security_server.reflection import Reflected
-from security_server.registrations import AccessRight, LocalClient
-from security_server.services import RegisteredService, registered_service
-from security_server.store import RegistrationStore
+from security_server.registration.registrations import AccessRight, LocalClient
+from security_server.registration.services import RegisteredService, registered_service
+from security_server.registration.store import RegistrationStore
 from trust.global_configuration import GlobalConfiguration
 from vocabulary.faults import Fault, MemberUnknown, NotRegistered, RegistrationInvalid
 from vocabulary.identifiers import SecurityServerId, ServiceId, SubsystemId

@@ -17,8 +17,14 @@ from messaging.transport import fault_of_status
 from messaging.verification import Delivered
 from messaging.wire.parts import part_to_pb
 from protos.v1.exchange_pb2 import Cancel, Frame, Frames
-from security_server.frames import Given, batches, delivered, hello_frame, read_hello
-from security_server.peer_identity import Peer, PeerIdentity
+from security_server.peer_leg.frames import (
+    Given,
+    batches,
+    delivered,
+    hello_frame,
+    read_hello,
+)
+from security_server.peer_leg.identity import Peer, PeerIdentity
 from vocabulary.faults import (
     DeadlineExceeded,
     Execution,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from security_server.services import RegisteredService
+from security_server.registration.services import RegisteredService
 from vocabulary.faults import AccessDenied, ClientUnknown, ServiceUnknown
 from vocabulary.identifiers import ServiceId, SubsystemId
 

@@ -17,8 +17,8 @@ from grpc_reflection.v1alpha.reflection_pb2 import (
 
 from messaging.transport import Context, Handler
 from security_server.call_metadata import SERVICE
-from security_server.local_call import Call
-from security_server.local_service import LocalService
+from security_server.local_leg.call import Call
+from security_server.local_leg.service import LocalService
 from security_server.reflection import METHODS, Reflection, reflection_handler
 from vocabulary.identifiers import SubsystemId
 

@@ -41,11 +41,11 @@ from security_server.call_metadata import (
     GrpcMetadata,
     to_grpc,
 )
-from security_server.description import Described, Descriptions, Exchange
-from security_server.local_call import Call, Limits
+from security_server.local_leg.call import Call, Limits
+from security_server.local_leg.description import Described, Descriptions, Exchange
 from security_server.message_log import Answer
-from security_server.registrations import Registered
-from security_server.services import DESCRIBE
+from security_server.registration.registrations import Registered
+from security_server.registration.services import DESCRIBE
 from vocabulary.faults import (
     Cancelled,
     ClientUnknown,

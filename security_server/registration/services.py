@@ -19,7 +19,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 
-from security_server.subjects import (
+from security_server.registration.subjects import (
     Subjects,
     country_of,
     parse_selector,

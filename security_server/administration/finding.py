@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, Protocol, TypeAlias
 
 from messaging.signers import Configured
-from security_server.registrations import Registrations
+from security_server.registration.registrations import Registrations
 from trust.certificates import Certificate
 from vocabulary.faults import Fault
 

@@ -21,9 +21,13 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from security_server.registrations import AccessRight, LocalClient, Registrations
-from security_server.services import RegisteredService, ServiceDescription
-from security_server.subjects import country_of
+from security_server.registration.registrations import (
+    AccessRight,
+    LocalClient,
+    Registrations,
+)
+from security_server.registration.services import RegisteredService, ServiceDescription
+from security_server.registration.subjects import country_of
 from vocabulary.clock import Clock
 from vocabulary.dsn import sqlalchemy_url
 from vocabulary.faults import LedgerUnavailable, RightUnknown, ServiceUnknown
@@ -81,7 +85,9 @@ def migrate(owner_dsn: str, *, login: str) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
         config = Config()
-        config.set_main_option("script_location", "security_server:migrations")
+        config.set_main_option(
+            "script_location", "security_server.registration:migrations"
+        )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         for grant in (
