@@ -1,0 +1,1 @@
+"""What the administrator of a security server does and is told."""

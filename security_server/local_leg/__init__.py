@@ -1,0 +1,1 @@
+"""An information system and its own security server."""

@@ -1,0 +1,1 @@
+"""What the administrator has registered: clients, services and access rights."""
