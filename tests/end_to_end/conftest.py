@@ -1,12 +1,14 @@
-"""One instance for all tests that leave it whole; the others start their own."""
+"""One instance for all tests that leave it whole; the others start their own.
+
+With several workers, each that needs it has one.
+"""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from grpc import aio
 
-from cli.processes import command_line
+from cli.sandbox.processes import command_line
 from tests.end_to_end.desk import Desk, running_desk
 from tests.end_to_end.instance import Instance, is_running, new_instance
 from tests.end_to_end.siege import ledgers_still_verify, population, stream, thief
@@ -37,6 +39,15 @@ def desk(instance: Instance) -> Iterator[Desk]:
         yield desk
 
 
+@pytest.fixture(scope="module")
+def fragile() -> Iterator[Instance]:
+    """Give an instance of which a module may break what it mends again."""
+    with new_instance("--keep-going") as running:
+        yield running
+        # What has ended by itself meanwhile makes the difference.
+        assert running.stop() in {0, 1}, running.said()
+
+
 @pytest.fixture
 async def tax(instance: Instance) -> AsyncIterator[aio.Channel]:
     """Give a channel to the local leg of the tax board's server."""
@@ -48,13 +59,3 @@ def offer(instance: Instance, desk: Desk, service: str = DESK) -> None:
     """Register the desk and let the example's client call it."""
     instance.answer("service", "add", service, "--address", desk.address)
     instance.answer("access", "grant", service, instance.example.keys["client"])
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under `--dist loadgroup`, keep together what shares an instance."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            fixtures = getattr(item, "fixturenames", ())
-            group = "end_to_end" if "instance" in fixtures else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(group))

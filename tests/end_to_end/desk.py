@@ -137,8 +137,8 @@ class Desk(grpc.GenericRpcHandler):
 
 
 @contextmanager
-def running_desk(port: int = 0) -> Iterator[Desk]:
-    desk = Desk()
+def running_desk(port: int = 0, desk: Desk | None = None) -> Iterator[Desk]:
+    desk = desk or Desk()
     threads = ThreadPoolExecutor(max_workers=40)
     options = (
         ("grpc.so_reuseport", 0),

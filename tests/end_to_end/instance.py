@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,7 @@ class Instance:
         self._options = options
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, Sequence[str]] = {}
+        self._postgres: subprocess.Popen[bytes] | None = None
         self.up = self._up()
 
     def _up(self) -> subprocess.Popen[str]:
@@ -95,6 +96,7 @@ class Instance:
         line = self.up.stdout.readline()
         assert line, self.said()
         self.document: dict[str, Any] = json.loads(line)
+        assert "error" not in self.document, self.document
         self.example = Example.of(self.document)
         self.servers = {
             code: Server(code, part["database_dsn"], *(part[key] for key in _PLACES))
@@ -223,6 +225,47 @@ class Instance:
                 start_new_session=True,
             )
 
+    # Its PostgreSQL.
+
+    @contextmanager
+    def frozen_postgres(self) -> Iterator[None]:
+        """Stop every process of PostgreSQL where it is, and let them go on."""
+        postmaster = self.postgres_pid()
+        os.kill(postmaster, signal.SIGSTOP)
+        frozen = [postmaster, *children_of(postmaster)]
+        for pid in frozen[1:]:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in reversed(frozen):
+                os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def without_postgres(self) -> Iterator[None]:
+        """Shut PostgreSQL down, and start it again; for `up --keep-going`."""
+        pid = self.postgres_pid()
+        command, account = command_of(pid), Path(f"/proc/{pid}").stat()
+        os.kill(pid, signal.SIGINT)
+        until(lambda: not is_running(pid), "PostgreSQL has shut down")
+        try:
+            yield
+        finally:
+            privileged = os.geteuid() == 0
+            with (self.directory / "logs" / "postgres-again.log").open("ab") as log:
+                self._postgres = subprocess.Popen(  # noqa: S603 - as it was started
+                    command,
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    user=account.st_uid if privileged else None,
+                    group=account.st_gid if privileged else None,
+                    extra_groups=[] if privileged else None,
+                    umask=0o077,
+                    start_new_session=True,
+                )
+
     # The whole.
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -232,7 +275,9 @@ class Instance:
         if self.up.poll() is None:
             self.up.send_signal(number)
         status = self.up.wait(ENDS_WITHIN_S)
+        self._end_postgres()
         assert self.up.stdout is not None
+        assert self.up.stdout.read() == "", "the document is all that `up` prints"
         self.up.stdout.close()
         return status
 
@@ -243,7 +288,12 @@ class Instance:
         self.up.stdout.close()
         self._options = options
         self.up = self._up()
-        return self.until_ready()
+        self.until_ready()
+        # It has stopped what it found running, and started its own.
+        for child in self._started.values():
+            child.wait(ENDS_WITHIN_S)
+        self._started.clear()
+        return self
 
     def close(self) -> None:
         """Leave nothing running, whatever state a failed test left it in."""
@@ -256,6 +306,13 @@ class Instance:
         assert self.up.stdout is not None
         self.up.stdout.close()
         self.ristmik("down", timeout_s=ENDS_WITHIN_S)
+        self._end_postgres()
+
+    def _end_postgres(self) -> None:
+        """End the PostgreSQL that a test has started, unless `up` has."""
+        if self._postgres is not None:
+            self._postgres.send_signal(signal.SIGINT)
+            self._postgres.wait(ENDS_WITHIN_S)
 
 
 @contextmanager
@@ -275,6 +332,17 @@ def new_instance(*options: str) -> Iterator[Instance]:
 def command_of(pid: int) -> list[str]:
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     return [word.decode() for word in words[:-1]]
+
+
+def children_of(pid: int) -> list[int]:
+    """Find the processes whose parent this is."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            words = stat.read_text().rpartition(")")[2].split()
+            if int(words[1]) == pid:
+                found.append(int(stat.parent.name))
+    return found
 
 
 def is_running(pid: int) -> bool:
