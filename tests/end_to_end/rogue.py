@@ -17,9 +17,9 @@ import grpc
 
 from cli.connection import administration, ask, certification_authority, registry
 from cli.parts import Parts
-from cli.sandbox import Agency
-from cli.sandbox_keys import equip
-from cli.sandbox_registration import SandboxRegistration
+from cli.sandbox.agencies import Agency
+from cli.sandbox.keys import equip
+from cli.sandbox.registration import SandboxRegistration
 from messaging.envelope import Response
 from messaging.parts import Close, Part, PartType, Refusal
 from messaging.signing import Credential, SignedPart, sign_batch
@@ -32,9 +32,9 @@ from protos.v1.exchange_pb2_grpc import (
     ExchangeServiceServicer,
     add_ExchangeServiceServicer_to_server,
 )
-from security_server.description import describe
-from security_server.frames import hello_frame, read_hello
-from security_server.services import DESCRIBE, registered_service
+from security_server.local_leg.description import describe
+from security_server.peer_leg.frames import hello_frame, read_hello
+from security_server.registration.services import DESCRIBE, registered_service
 from tests.end_to_end.desk import DESCRIPTORS
 from tests.end_to_end.hostile import ROW_HASH, Asked, Held, Keys, Thief
 from tests.end_to_end.waiting import until
