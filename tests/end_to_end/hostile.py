@@ -4,6 +4,7 @@ It speaks the peer leg itself: mutual TLS, Hello with a real OCSP response, fram
 it is answered is verified as an honest server would.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -317,6 +318,21 @@ class Stream:
         heard = await self._call.read()
         assert isinstance(heard, Frames), "the stream has ended"
         return heard
+
+    async def is_greeted(self) -> bool:
+        """Whether the first thing heard is no end of the stream."""
+        try:
+            return isinstance(await self._call.read(), Frames)
+        except aio.AioRpcError:
+            return False
+
+    async def takes(self, frame: Frame) -> bool:
+        """Say a frame, unless the stream has ended."""
+        try:
+            await self.say(frame)
+        except (aio.AioRpcError, asyncio.InvalidStateError):
+            return False
+        return True
 
     async def answers(self, *exchange_ids: int) -> Mapping[int, Frame]:
         """Wait for the frames that answer these exchanges."""
