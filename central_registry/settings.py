@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 
 from central_registry.publisher import Intervals
 from trust.registration import parse_address
-from vocabulary.dsn import sqlalchemy_url
+from vocabulary.dsn import sqlalchemy_url, user_of
 from vocabulary.identifiers import MemberId
 
 # Served configurations are counted in 32 bits of seconds.
@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     @property
     def login(self) -> str:
         """The role that the service logs in with."""
-        return make_url(sqlalchemy_url(self.database_dsn)).username or ""
+        return user_of(self.database_dsn)
 
     @property
     def intervals(self) -> Intervals:

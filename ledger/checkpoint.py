@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from ledger.exclusive import create_file
 from ledger.merkle import HASH_OCTETS
+from vocabulary.durable import create_file
 from vocabulary.identifiers import SecurityServerId
 from vocabulary.imprint import Imprint
 

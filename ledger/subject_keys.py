@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ledger.exclusive import create_directory, create_file
+from vocabulary.durable import create_directory, create_file
 
 KEY_OCTETS = 32
 TAG_OCTETS = 16

@@ -27,17 +27,30 @@ USAGE = 2
 def main(
     name: str,
     settings_type: type[Settings],
+    *,
     serve: Callable[[Settings], Awaitable[None]],
+    migrate: Callable[[Settings, str], None],
 ) -> int:
-    """Run one service until it is told to stop; give the exit status."""
+    """Run one service until it is told to stop, or migrate its database as its owner.
+
+    Give the exit status. `migrate` is given the owner's DSN.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m {name}")
     parser.add_argument("--settings", type=Path, required=True, help="a TOML file")
-    path = parser.parse_args().settings
+    commands = parser.add_subparsers(dest="command", metavar="migrate")
+    migration = commands.add_parser("migrate", help="bring the database to this form")
+    migration.add_argument("--owner-dsn", required=True, help="of the tables' owner")
+    arguments = parser.parse_args()
     log_to_stderr(name)
+    log = structlog.get_logger()
     try:
-        settings = read_settings(settings_type, path)
+        settings = read_settings(settings_type, arguments.settings)
+        if arguments.command is not None:
+            migrate(settings, arguments.owner_dsn)
+            log.info("migrated")
+            return 0
     except (OSError, ValueError) as error:
-        structlog.get_logger().error("settings", path=str(path), why=str(error))
+        log.error("settings", path=str(arguments.settings), why=str(error))  # noqa: TRY400 - it is the operator's
         return USAGE
     uvloop.run(_until_stopped(serve(settings)))
     return 0

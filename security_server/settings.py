@@ -23,6 +23,8 @@ class Settings(BaseSettings):
     # Login role that owns nothing; and the one that may delete openings.
     database_dsn: str
     eraser_dsn: str
+    # Role that may read the ledger to verify it; named so that a migration lets it.
+    reader_role: str
     # host:port.
     local_listen: str
     peer_listen: str

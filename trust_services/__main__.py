@@ -1,9 +1,7 @@
 """A sandbox's trust services as one program: authority, OCSP responder and TSA."""
 
-import argparse
 import asyncio
 import sys
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -26,28 +24,6 @@ log = structlog.get_logger()
 
 NAME: Final = "trust_services"
 RETRY_S: Final = 0.5
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog=f"python -m {NAME}")
-    parser.add_argument("--settings", type=Path, required=True, help="a TOML file")
-    commands = parser.add_subparsers(dest="command", metavar="migrate")
-    migration = commands.add_parser("migrate", help="bring the database to this form")
-    migration.add_argument("--owner-dsn", required=True, help="of the tables' owner")
-    arguments = parser.parse_args()
-    if arguments.command is None:
-        return daemon.main(NAME, Settings, serve)
-    daemon.log_to_stderr(NAME)
-    try:
-        settings = daemon.read_settings(Settings, arguments.settings)
-    except (OSError, ValueError) as error:
-        structlog.get_logger().error(
-            "settings", path=str(arguments.settings), why=str(error)
-        )
-        return daemon.USAGE
-    migrate(arguments.owner_dsn, login=settings.login)
-    log.info("migrated")
-    return 0
 
 
 async def serve(settings: Settings) -> None:
@@ -125,4 +101,11 @@ def _administration(settings: Settings, services: Services, store: Store) -> aio
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        daemon.main(
+            NAME,
+            Settings,
+            serve=serve,
+            migrate=lambda settings, owner: migrate(owner, login=settings.login),
+        )
+    )

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import make_url
 
 from trust.registration import parse_address, parse_url
-from vocabulary.dsn import sqlalchemy_url
+from vocabulary.dsn import sqlalchemy_url, user_of
 from vocabulary.identifiers import MemberId
 
 
@@ -56,7 +55,7 @@ class Settings(BaseSettings):
     @property
     def login(self) -> str:
         """The role that the service logs in with."""
-        return make_url(sqlalchemy_url(self.database_dsn)).username or ""
+        return user_of(self.database_dsn)
 
     @property
     def ocsp_url(self) -> str:

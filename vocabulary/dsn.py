@@ -24,6 +24,14 @@ def sqlalchemy_url(dsn: str) -> str:
     return f"postgresql+psycopg2://{credentials}/{name}" + (f"?{text}" if text else "")
 
 
+def user_of(dsn: str) -> str:
+    """Name the role that a libpq URI logs in with; ValueError if it names none."""
+    user = unquote(urlsplit(dsn).netloc.rpartition("@")[0].partition(":")[0])
+    if not user:
+        raise ValueError("a DSN without a user; write postgresql://USER:PASSWORD@…")
+    return user
+
+
 def _hosts(text: str) -> list[tuple[str, str]]:
     if not text:
         return []

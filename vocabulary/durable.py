@@ -42,6 +42,13 @@ def create_file(path: Path, content: bytes) -> None:
     _sync_directory(path.parent)
 
 
+def create_directory(path: Path) -> None:
+    """Make the directory for this user alone, durably, unless it is there."""
+    if not path.is_dir():
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync_directory(path.parent)
+
+
 def _sync_directory(path: Path) -> None:
     """A rename is durable once the directory that names the file is."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -108,6 +108,7 @@ class SandboxPrograms:
             "anchor": self._directory.anchor,
             "database_dsn": database.dsns["login"],
             "eraser_dsn": database.dsns["eraser"],
+            "reader_role": database.roles["reader"],
             "local_listen": self._choices.listen(f"{name}/local"),
             "peer_listen": self._choices.listen(f"{name}/peer"),
             "http_listen": self._choices.listen(f"{name}/http"),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger import exclusive
 from ledger.subject_keys import SubjectKeys, month_of, subject_tag
+from vocabulary import durable
 
 
 def test_a_key_is_made_once_and_for_this_user_alone(tmp_path: Path) -> None:
@@ -30,14 +30,14 @@ def test_the_key_of_whoever_was_first_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late, first = SubjectKeys(tmp_path), SubjectKeys(tmp_path)
-    link = exclusive.os.link
+    link = durable.os.link
 
     def overtaken(*arguments):
-        monkeypatch.setattr(exclusive.os, "link", link)
+        monkeypatch.setattr(durable.os, "link", link)
         first.key_for_writing(202611)
         link(*arguments)
 
-    monkeypatch.setattr(exclusive.os, "link", overtaken)
+    monkeypatch.setattr(durable.os, "link", overtaken)
     assert late.key_for_writing(202611) == first.key(202611)
     assert [path.name for path in tmp_path.iterdir()] == ["202611.key"]
 
@@ -56,7 +56,7 @@ def test_a_key_that_is_not_durable_is_not_used(
     def full(_: int) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(exclusive.os, "fsync", full)
+    monkeypatch.setattr(durable.os, "fsync", full)
     with pytest.raises(OSError, match="no space"):
         SubjectKeys(tmp_path).key_for_writing(202611)
     assert list(tmp_path.iterdir()) == []

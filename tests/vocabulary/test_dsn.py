@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
-from vocabulary.dsn import sqlalchemy_url
+from vocabulary.dsn import sqlalchemy_url, user_of
 
 
 def arguments(dsn: str) -> dict[str, object]:
@@ -63,3 +63,9 @@ def test_any_login_survives(user: str, password: str, name: str):
 def test_another_form_is_refused(dsn: str):
     with pytest.raises(ValueError, match="libpq URI"):
         sqlalchemy_url(dsn)
+
+
+def test_a_dsn_names_the_role_that_logs_in():
+    assert user_of("postgresql://a%40b:p@/name?host=/run") == "a@b"
+    with pytest.raises(ValueError, match="user"):
+        user_of("postgresql://host/name")
