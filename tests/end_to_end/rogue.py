@@ -59,6 +59,7 @@ class Rogue(ExchangeServiceServicer):
     lie: Lie | None = None
     # What it says first; its own name and status unless a test wants otherwise.
     hello: Callable[["Rogue"], Frame] | None = None
+    description: bytes = b""
 
     def Exchange(self, requests: Iterator[Frames], context: Any) -> Iterator[Frames]:  # noqa: N802 - gRPC's name
         read_hello(next(requests))
@@ -77,7 +78,7 @@ class Rogue(ExchangeServiceServicer):
         message = part_from_pb(frame.part)
         asked = Asked(decode_open(message.part).request, message)
         if asked.request.identities.method == DESCRIBE:
-            said = [self.answer(asked, Response(0, describe(_service())))]
+            said = [self.answer(asked, Response(0, self.description))]
         else:
             assert self.lie is not None
             said = list(self.lie(self, asked, context))
@@ -131,13 +132,8 @@ class Rogue(ExchangeServiceServicer):
         return frame
 
 
-def _service() -> Any:
-    return registered_service(
-        *(SERVICE, "127.0.0.1:1", DESCRIPTORS),
-        personal=False,
-        request_subjects=(),
-        response_subjects=(),
-    )
+def true_description() -> bytes:
+    return describe(registered_service(SERVICE, "127.0.0.1:1", DESCRIPTORS))
 
 
 def _configuration_of_tax(thief: Thief) -> int:
@@ -152,7 +148,8 @@ def running_rogue(thief: Thief, directory: Path) -> Iterator[Rogue]:
     """Register a member with a server, and be that server."""
     with certification_authority(thief.instance.directory) as authority:
         registered = equip(authority, ROGUE, directory)
-    rogue = Rogue(thief, Keys.read(ROGUE.server, directory))
+    keys = Keys.read(ROGUE.server, directory)
+    rogue = Rogue(thief, keys, description=true_description())
     threads = ThreadPoolExecutor(max_workers=8)
     server = grpc.server(threads, options=OPTIONS)
     add_ExchangeServiceServicer_to_server(rogue, server)

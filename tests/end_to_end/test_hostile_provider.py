@@ -13,17 +13,18 @@ from grpc import StatusCode, aio
 
 from ledger.record import Kind
 from messaging.envelope import Response
-from messaging.transport import DETAILS_KEY, refusal
+from messaging.transport import DETAILS_KEY, MESSAGE_LIMIT, refusal
 from messaging.wire.faults import code_number, execution_number
-from protos.v1.exchange_pb2 import Cancel, Frame, Window
+from protos.v1.exchange_pb2 import Cancel, DescribeResponse, Frame, Window
 from security_server.peer_leg.frames import hello_frame
 from security_server.peer_leg.identity import Hello
 from tests.end_to_end.calling import Outcome, ask
-from tests.end_to_end.desk import ASK, note
+from tests.end_to_end.desk import ASK, NAME, note
 from tests.end_to_end.hostile import Asked, Thief
 from tests.end_to_end.instance import Instance
 from tests.end_to_end.lies import ANSWERS, FAULTS, FORGED
-from tests.end_to_end.rogue import SERVICE, Rogue, running_rogue
+from tests.end_to_end.rogue import SERVICE, Rogue, running_rogue, true_description
+from tests.end_to_end.waiting import eventually
 from vocabulary.faults import AccessDenied, Execution, Fault, ReferenceUnknown
 from vocabulary.identifiers import SecurityServerId
 
@@ -46,6 +47,7 @@ def only_rogue(
 def rogue(only_rogue: Rogue) -> Rogue:
     only_rogue.lie = honestly
     only_rogue.hello = Rogue.true_hello
+    only_rogue.description = true_description()
     return only_rogue
 
 
@@ -60,9 +62,9 @@ class Caller:
     instance: Instance
     channel: aio.Channel
 
-    async def ask(self, timeout_s: float = 20.0) -> Outcome:
+    async def ask(self, timeout_s: float = 20.0, method: str = ASK) -> Outcome:
         metadata = self.instance.example.metadata(service=str(SERVICE))
-        return await ask(self.channel, ASK, note("?"), metadata, timeout_s=timeout_s)
+        return await ask(self.channel, method, note("?"), metadata, timeout_s=timeout_s)
 
     def was_refused(
         self,
@@ -236,6 +238,41 @@ async def test_a_fault_that_ends_a_stream_is_the_peers_and_settles_nothing(
     for named in (server, rogue.thief.health.server, rogue.thief.tax.server):
         rogue.lie = _ended_with_a_fault_of(lambda _, named=named: named)
         caller.was_refused(await caller.ask(), "ACCESS_DENIED", origin=server)
+
+
+# Descriptions.
+
+
+DESCRIPTIONS: dict[str, tuple[bytes, str]] = {
+    "no message": (b"\xff\xff", "MESSAGE_INVALID"),
+    "no descriptors": (
+        DescribeResponse(descriptors=b"\xff").SerializeToString(),
+        "MESSAGE_INVALID",
+    ),
+    "a service that is not in it": (
+        DescribeResponse(grpc_services=["desk.v1.Desk"]).SerializeToString(),
+        "MESSAGE_INVALID",
+    ),
+    "too much": (bytes(MESSAGE_LIMIT + 1), "LIMIT_EXCEEDED"),
+}
+
+
+@pytest.mark.parametrize("said", DESCRIPTIONS)
+async def test_nothing_is_asked_of_a_service_that_is_not_described(
+    rogue: Rogue, caller: Caller, said: str
+) -> None:
+    rogue.description, code = DESCRIPTIONS[said]
+
+    async def refused() -> bool:
+        # An unknown method has it described anew, at most once a second.
+        outcome = await caller.ask(method=f"{NAME}/Nothing")
+        own = caller.instance.server("tax").id
+        assert outcome.refusal[1:] == ("NOT_EXECUTED", own), outcome
+        return outcome.refusal[0] == code
+
+    await eventually(refused, "the description is asked for again, and refused")
+    rogue.description = true_description()
+    assert (await caller.ask()).body == TRUE.body
 
 
 # Greetings.
