@@ -73,10 +73,10 @@ def assemble(
     verifier = Verifier(server, configuration, signers, clock)
     rights = AccessRights(registrations, configuration)
     log = MessageLog(ledger, signers)
-    batch = BatchSigner(
-        MemberCredential(keys.signing, keys.signing_certificate, keys.chain, statuses),
-        signers,
+    credentials = MemberCredential(
+        keys.signing, keys.signing_certificate, keys.chain, statuses
     )
+    batch = BatchSigner(credentials, signers)
     identity = PeerIdentity(
         server, keys.authentication_certificate, configuration, statuses, clock
     )
@@ -86,5 +86,7 @@ def assemble(
     consumer = Consumer(rights, RequestSigner(batch, clock), log, peers, verifier)
     answers = ResponseSigner(batch, clock)
     provider = Provider(verifier, rights, log, system, answers, refusals)
-    exchange = ExchangeServicer(server, identity, signers, verifier, provider, refusals)
+    exchange = ExchangeServicer(
+        server, identity, credentials, signers, verifier, provider, refusals
+    )
     return Assembled(consumer, exchange, peers, refusals, certificates)
