@@ -1,8 +1,6 @@
 """A registry of the tests' own, on the port of the real one, that serves anything."""
 
 import hashlib
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,22 +8,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
+import pytest
 
+from protos.v1 import administration_pb2, identifier_pb2
 from protos.v1 import configuration_pb2 as pb
+from protos.v1.administration_pb2_grpc import AdministrationServiceStub
 from protos.v1.configuration_pb2_grpc import (
     GlobalConfigurationServiceServicer,
     GlobalConfigurationServiceStub,
     add_GlobalConfigurationServiceServicer_to_server,
 )
-from tests.end_to_end.instance import Instance
-from tests.end_to_end.waiting import until
+from tests.end_to_end.instance import CODES, Instance
 from trust.configuration_anchor import CONFIGURATION_TYPE
 from trust.keys import SoftwareKey
 from vocabulary.clock import utc_now
 from vocabulary.pae import pae
-
-# As the registry's own: servers look every few seconds.
-SERVERS = 3
 
 
 class Authority:
@@ -82,32 +79,53 @@ class Authority:
 
 
 class FalseRegistry(GlobalConfigurationServiceServicer):
-    """Serves `configuration`, and knows who has fetched it."""
+    """Serves the `configuration` that it is given."""
 
-    def __init__(self, configuration: pb.SignedConfiguration) -> None:
-        self._lock = threading.Lock()
-        self._configuration = configuration
-        self._fetched: Counter[str] = Counter()
+    def __init__(
+        self, instance: Instance, configuration: pb.SignedConfiguration
+    ) -> None:
+        self._instance = instance
+        self.configuration = configuration
+        self.served = 0
 
     def GetGlobalConfiguration(  # noqa: N802 - as in the .proto
         self, request: pb.GetGlobalConfigurationRequest, context: Any
     ) -> pb.GetGlobalConfigurationResponse:
-        with self._lock:
-            self._fetched[context.peer()] += 1
-            configuration = self._configuration
-        return pb.GetGlobalConfigurationResponse(configuration=configuration)
+        self.served += 1
+        return pb.GetGlobalConfigurationResponse(configuration=self.configuration)
 
     def serve(self, configuration: pb.SignedConfiguration) -> None:
-        """Serve another one, and wait until every server has had time to take it."""
-        with self._lock:
-            self._configuration = configuration
-            self._fetched.clear()
-        # A server asks again only when it is done with the answer before.
-        until(self._twice, "every server has fetched the configuration twice")
+        """Serve another one, and have every server fetch it."""
+        self.configuration = configuration
+        for code in CODES:
+            before = self.served
+            have_fetched(self._instance, code)
+            assert self.served > before
 
-    def _twice(self) -> bool:
-        with self._lock:
-            return sum(count >= 2 for count in self._fetched.values()) >= SERVERS
+
+def have_fetched(instance: Instance, code: str) -> None:
+    """Have a server look at the newest configuration, now.
+
+    It does when somebody it does not know is to offer a service, before it refuses.
+    """
+    instance_code, member_class, member_code = instance.server(code).member.split("/")
+    stranger = identifier_pb2.SubsystemId(
+        member=identifier_pb2.MemberId(
+            instance=instance_code, member_class=member_class, member_code=member_code
+        ),
+        subsystem_code="stranger",
+    )
+    service = identifier_pb2.ServiceId(
+        provider=stranger, service_code="x", service_version="v1"
+    )
+    request = administration_pb2.AddServiceRequest(
+        service=service, address="127.0.0.1:1"
+    )
+    with (
+        grpc.insecure_channel(instance.server(code).admin) as channel,
+        pytest.raises(grpc.RpcError),
+    ):
+        AdministrationServiceStub(channel).AddService(request, timeout=20)
 
 
 @contextmanager
@@ -117,7 +135,7 @@ def false_registry(
     """Take the place of an instance's registry; for `up --keep-going`."""
     address = instance.document["registry"]["address"]
     instance.end("central-registry")
-    registry = FalseRegistry(configuration)
+    registry = FalseRegistry(instance, configuration)
     options = (("grpc.so_reuseport", 0),)
     server = grpc.server(ThreadPoolExecutor(max_workers=4), options=options)
     add_GlobalConfigurationServiceServicer_to_server(registry, server)
