@@ -52,7 +52,6 @@ from vocabulary.faults import (
     DeadlineExceeded,
     Execution,
     Fault,
-    LedgerUnavailable,
     LimitExceeded,
     MessageInvalid,
     after_execution,
@@ -257,9 +256,10 @@ class LocalService:
             async with asyncio.timeout_at(call.last):
                 await asyncio.shield(self._record(call, fault))
         except TimeoutError:
-            unrecorded = LedgerUnavailable(
-                "the ledger did not hold the refusal within the call's time: see that "
-                "the database of this security server answers"
+            # It is recorded all the same, unless the ledger turns out to be down.
+            unrecorded = DeadlineExceeded(
+                f"nothing could be recorded within {call.time_s:.3f} s: ask again with "
+                "more time"
             )
         except Fault as refused:
             unrecorded = refused
