@@ -270,10 +270,12 @@ class Instance:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Stop all; give the exit status of `up`."""
-        for name in list(self._started):
-            self.end(name)
-        if self.up.poll() is None:
-            self.up.send_signal(number)
+        running: list[subprocess.Popen[Any]] = [*self._started.values(), self.up]
+        for child in running:
+            if child.poll() is None:
+                child.send_signal(number)
+        for child in self._started.values():
+            child.wait(ENDS_WITHIN_S)
         status = self.up.wait(ENDS_WITHIN_S)
         self._end_postgres()
         assert self.up.stdout is not None

@@ -4,6 +4,7 @@ The tests stand in the registry's place with the registry's own key, so that eac
 that is wrong is the only thing that is.
 """
 
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -159,7 +160,7 @@ async def test_server_that_is_started_again_is_not_rolled_back(
 ) -> None:
     instance, version = standing.instance, directory_of(standing.newest).version
     standing.registry.serve(rolled_back(standing))
-    instance.end("security-server-population")
+    instance.end("security-server-population", signal.SIGKILL)
     instance.start("security-server-population")
     until(
         lambda: version_of(instance, "population") == version, "it has kept the newest"

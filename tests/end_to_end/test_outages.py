@@ -58,7 +58,7 @@ async def test_postgresql_that_does_not_answer(
     with fragile.frozen_postgres():
         # While the ledger is silent, the caller is told before its time is over.
         outcome = await call(fragile, tax, timeout_s=3)
-        assert outcome.refusal[0] == "LEDGER_UNAVAILABLE"
+        assert outcome.refusal[0] == "DEADLINE_EXCEEDED"
         assert outcome.refusal[1] in {"NOT_EXECUTED", "UNKNOWN"}
         outcome = await call(fragile, tax)
         assert_refused(fragile, outcome, NO_LEDGER)
@@ -182,7 +182,7 @@ async def test_authorities_that_are_down(fragile: Instance, tax: aio.Channel) ->
         ran = fragile.ristmik(*command, "--json")
         assert (ran.status, ran.document["error"]["code"]) == (3, "UNREACHABLE")
     # A server that is started meanwhile goes on from what it has kept on disk.
-    fragile.end("security-server-population")
+    fragile.end("security-server-population", signal.SIGKILL)
     fragile.start("security-server-population")
     await recovers(fragile, tax)
     fragile.start("central-registry")
