@@ -56,11 +56,11 @@ GOOD = ocsp.OCSPCertStatus.GOOD
 # Of a record that nobody has made.
 ROW_HASH = b"\x11" * 32
 WITHIN_S = 20.0
-_OPTIONS = (
-    *(option for option in OPTIONS if option[0] != "grpc.max_send_message_length"),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.use_local_subchannel_pool", 1),
-)
+# Those of a server, but it may say more than that.
+_OPTIONS: dict[str, int] = dict(OPTIONS) | {
+    "grpc.max_send_message_length": -1,
+    "grpc.use_local_subchannel_pool": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class Thief:
         credentials = tls.channel_credentials(registered.authentication_certificates)
         name = ("grpc.ssl_target_name_override", called.server.host_name)
         async with aio.secure_channel(
-            registered.address, credentials, (*_OPTIONS, name)
+            registered.address, credentials, (*_OPTIONS.items(), name)
         ) as channel:
             yield channel
 

@@ -189,11 +189,11 @@ def _ended_well(rogue: Rogue, asked: Asked, context: Any) -> Sequence[Frame]:
     return []
 
 
-def _ended_with_a_fault_of(server: Callable[[Rogue], SecurityServerId]) -> Any:
+def _ended_with_a_fault_of(server: SecurityServerId) -> Any:
     def lie(rogue: Rogue, asked: Asked, context: Any) -> Sequence[Frame]:
         fault: Fault = AccessDenied("no right to it")
         fault.execution = Execution.NOT_EXECUTED
-        said = refusal(fault, origin=server(rogue))
+        said = refusal(fault, origin=server)
         context.abort_with_status(_Status(said.status, said.message, said.trailers))
         return []
 
@@ -236,7 +236,7 @@ async def test_a_fault_that_ends_a_stream_is_the_peers_and_settles_nothing(
     """It is unsigned, so it says nothing of execution, nor in another's name."""
     server = rogue.keys.server
     for named in (server, rogue.thief.health.server, rogue.thief.tax.server):
-        rogue.lie = _ended_with_a_fault_of(lambda _, named=named: named)
+        rogue.lie = _ended_with_a_fault_of(named)
         caller.was_refused(await caller.ask(), "ACCESS_DENIED", origin=server)
 
 

@@ -1,6 +1,7 @@
 """A security server whose authentication certificate is revoked while it is heard."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ from tests.end_to_end.rogue import SERVICE, Rogue, running_rogue
 from tests.end_to_end.waiting import eventually
 
 TRUE = Response(0, note("so it is"))
+
+
+async def _has_ended(stream: Stream) -> bool:
+    return not await stream.takes(Frame(window=Window()))
 
 
 @pytest.fixture
@@ -43,9 +48,6 @@ async def test_a_revoked_server_is_heard_no_longer(
         await stream.say(hello)
         return stream if await stream.is_greeted() else None
 
-    async def has_ended() -> bool:
-        return not await stream.takes(Frame(window=Window()))
-
     async def is_refused() -> bool:
         outcome = await call()
         return outcome.code is not StatusCode.OK
@@ -53,6 +55,8 @@ async def test_a_revoked_server_is_heard_no_longer(
     hello = hello_frame(await thief.hello(rogue.keys))
     async with thief.channel(rogue.keys.tls) as channel:
         stream = await eventually(says_hello, "the rogue is known and greeted")
+        assert stream is not None
+        has_ended = partial(_has_ended, stream)
         assert (await call()).body == TRUE.body
         thief.revoke(rogue.keys.authentication)
         await eventually(has_ended, "its stream is ended")

@@ -25,6 +25,7 @@ from protos.v1.exchange_pb2 import Cancel, FaultHead, Frame, Window
 from protos.v1.identifier_pb2 import SecurityServerId as ServerPb
 from security_server.peer_leg.frames import hello_frame
 from security_server.peer_leg.identity import Hello
+from security_server.peer_leg.tls import TlsIdentity
 from tests.end_to_end.conftest import DESK
 from tests.end_to_end.desk import WAIT, Desk, note
 from tests.end_to_end.hostile import Stream, Thief, refused, tls_identity
@@ -42,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("ledgers_still_verify")
 # TLS.
 
 
-def _tls(key: SoftwareKey, certificate: Certificate):
+def _tls(key: SoftwareKey, certificate: Certificate) -> TlsIdentity:
     pem = key.private_key.private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
