@@ -44,9 +44,9 @@ class Standing:
     older: pb.SignedConfiguration
     newest: pb.SignedConfiguration
 
-    def held(self) -> set[int]:
-        """The versions that the servers hold."""
-        return {version_of(self.instance, code) for code in CODES}
+    def held(self) -> set[bytes]:
+        """What the servers hold, as they have it on disk: their directories."""
+        return {held_by(self.instance, code) for code in CODES}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def standing(fragile: Instance) -> Iterator[Standing]:
         newest = authority.next_one(older)
         registry.serve(newest)
         made = Standing(fragile, authority, registry, older, newest)
-        assert made.held() == {directory_of(newest).version}
+        assert made.held() == {newest.directory}
         yield made
 
 
@@ -151,7 +151,7 @@ async def test_configuration_that_must_not_be_followed(
     wrong: Callable[[Standing], pb.SignedConfiguration],
 ) -> None:
     standing.registry.serve(wrong(standing))
-    assert standing.held() == {directory_of(standing.newest).version}
+    assert standing.held() == {standing.newest.directory}
     assert (await call(standing.instance, tax)).code is StatusCode.OK
 
 
@@ -166,7 +166,7 @@ async def test_server_that_is_started_again_is_not_rolled_back(
         lambda: version_of(instance, "population") == version, "it has kept the newest"
     )
     standing.registry.serve(rolled_back(standing))
-    assert standing.held() == {version}
+    assert standing.held() == {standing.newest.directory}
     await answered(instance, tax)
 
 
@@ -176,7 +176,7 @@ async def test_configuration_expires_and_nothing_older_helps(
     instance, registry = standing.instance, standing.registry
     last = standing.authority.next_one(standing.newest, lasts=timedelta(seconds=5))
     registry.serve(last)
-    assert standing.held() == {directory_of(last).version}
+    assert standing.held() == {last.directory}
     assert (await call(instance, tax)).code is StatusCode.OK
     registry.serve(standing.newest)
     until(lambda: utc_now() > expiry(last), "the configuration has expired")
@@ -201,6 +201,13 @@ async def answered(instance: Instance, tax: aio.Channel) -> None:
         return (await call(instance, tax)).code is StatusCode.OK
 
     await eventually(is_answered, "calls are answered")
+
+
+def held_by(instance: Instance, code: str) -> bytes:
+    file = instance.directory / f"security-server-{code}" / "configuration"
+    held = pb.SignedConfiguration.FromString(file.read_bytes())
+    assert version_of(instance, code) == directory_of(held).version
+    return held.directory
 
 
 def version_of(instance: Instance, code: str) -> int:
