@@ -19,6 +19,7 @@ from protos.v1.configuration_pb2_grpc import (
     add_GlobalConfigurationServiceServicer_to_server,
 )
 from tests.end_to_end.instance import CODES, Instance
+from tests.end_to_end.waiting import until
 from trust.configuration_anchor import CONFIGURATION_TYPE
 from trust.keys import SoftwareKey
 from vocabulary.clock import utc_now
@@ -87,12 +88,18 @@ class FalseRegistry(GlobalConfigurationServiceServicer):
         self._instance = instance
         self.configuration = configuration
         self.served = 0
+        self._peers: set[str] = set()
 
     def GetGlobalConfiguration(  # noqa: N802 - as in the .proto
         self, request: pb.GetGlobalConfigurationRequest, context: Any
     ) -> pb.GetGlobalConfigurationResponse:
+        self._peers.add(context.peer())
         self.served += 1
         return pb.GetGlobalConfigurationResponse(configuration=self.configuration)
+
+    def until_known(self) -> None:
+        """Wait until every server has found this registry."""
+        until(lambda: len(self._peers) >= len(CODES), "the servers ask this registry")
 
     def serve(self, configuration: pb.SignedConfiguration) -> None:
         """Serve another one, and have every server fetch it."""
@@ -142,6 +149,7 @@ def false_registry(
     assert server.add_insecure_port(address)
     server.start()
     try:
+        registry.until_known()
         yield registry
     finally:
         server.stop(0).wait()
