@@ -226,8 +226,9 @@ def status_is_newer(fragile: Instance, code: str, moment: int) -> bool:
     return configured > moment and len(fresh) >= 2
 
 
-def test_child_that_dies_is_named_and_ends_the_rest(fragile: Instance) -> None:
-    """A supervisor that was killed is followed by one that takes over."""
+def test_supervisor_that_was_killed_is_followed_by_one_that_takes_over(
+    fragile: Instance,
+) -> None:
     counts = {code: fragile.count(code) for code in ("tax", "population")}
     before = fragile.document
     fragile.up.kill()
@@ -239,6 +240,9 @@ def test_child_that_dies_is_named_and_ends_the_rest(fragile: Instance) -> None:
         assert fragile.count(code) >= count + 2
         assert fragile.verify(code).status == 0
 
+
+def test_program_that_dies_is_named_and_ends_the_rest(fragile: Instance) -> None:
+    # The test before has started it without --keep-going.
     pids = fragile.pids()
     os.kill(pids["security-server-health"], signal.SIGKILL)
     assert fragile.up.wait(60) == 1
