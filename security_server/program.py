@@ -148,6 +148,8 @@ class _Program:
         credentials = keys.tls.server_credentials(self._configuration, first=configured)
         transport.bind(server, self._settings.peer_listen, credentials)
         await self._serve(server)
+        # Before its gRPC server stops, which would cut off who is being answered.
+        self._stack.push_async_callback(assembled.exchange.stop, GRACE_S)
         return assembled
 
     async def _serve_web(self) -> None:

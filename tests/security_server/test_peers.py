@@ -15,6 +15,7 @@ from tests.pki import REVOKED
 from tests.security_server.agencies import asking
 from tests.world import POPULATION_SERVER, TAX, TAX_SERVER, Party
 from vocabulary.faults import (
+    Cancelled,
     CertificateRevoked,
     CertificateUnknown,
     ConfigurationExpired,
@@ -146,3 +147,51 @@ async def test_no_client_certificate_no_stream(agencies):
         stream = ExchangeServiceStub(channel).Exchange(timeout=5)
         with pytest.raises(aio.AioRpcError):
             await stream.read()
+
+
+async def test_a_server_that_stops_first_answers_what_is_under_way(agencies):
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    register = agencies.population.register
+
+    async def call(received, timeout_s):
+        begun.set()
+        await go_on.wait()
+        return register.answer
+
+    register.call = call
+    waiting = asyncio.create_task(agencies.tax.exchange(asking()))
+    await begun.wait()
+    stopping = asyncio.create_task(agencies.population.assembled.exchange.stop(30))
+    await asyncio.sleep(0)
+    go_on.set()
+    await stopping
+    assert (await waiting).response == register.answer
+    assert agencies.population.ledger.kinds == ["REQUEST_RECEIVED", "RESPONSE_SENT"]
+
+
+async def test_what_outlasts_the_grace_is_cancelled_and_recorded(agencies):
+    begun = asyncio.Event()
+
+    async def call(received, timeout_s):
+        begun.set()
+        await asyncio.Event().wait()
+
+    agencies.population.register.call = call
+    waiting = asyncio.create_task(agencies.tax.exchange(asking()))
+    await begun.wait()
+    await agencies.population.assembled.exchange.stop(0.05)
+    with pytest.raises(Cancelled) as cut_off:
+        await waiting
+    assert cut_off.value.execution is Execution.UNKNOWN
+    assert agencies.population.ledger.kinds == ["REQUEST_RECEIVED", "RESPONSE_FAILED"]
+
+
+async def test_an_idle_stream_ends_at_once_and_is_opened_again(agencies):
+    await agencies.tax.exchange(asking())
+    async with asyncio.timeout(5):
+        await agencies.population.assembled.exchange.stop(60)
+    async with asyncio.timeout(10):
+        while True:
+            with suppress(PeerUnreachable):
+                await agencies.tax.exchange(asking())
+                break
