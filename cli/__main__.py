@@ -15,6 +15,7 @@ from typer.main import get_command
 from cli.commands.access import access
 from cli.commands.call import call
 from cli.commands.certificate import certificates
+from cli.commands.client import clients
 from cli.commands.instance import down, up
 from cli.commands.ledger import ledger
 from cli.commands.member import members, subsystems
@@ -50,6 +51,7 @@ app.add_typer(members, name="member")
 app.add_typer(subsystems, name="subsystem")
 app.add_typer(servers, name="server")
 app.add_typer(requests, name="requests")
+app.add_typer(clients, name="client")
 app.add_typer(services, name="service")
 app.add_typer(access, name="access")
 app.add_typer(certificates, name="certificate")

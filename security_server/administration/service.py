@@ -144,6 +144,7 @@ class AdministrationServicer(AdministrationServiceServicer):
         client = LocalClient(
             _subsystem(request.client.subsystem), request.client.plaintext_loopback
         )
+        await self._require_carried(client.subsystem)
         await self._registrations.set_client(client)
         log.info(
             "client set",

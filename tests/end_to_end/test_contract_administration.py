@@ -4,12 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from grpc import StatusCode, aio
 
-from protos.v1 import administration_pb2, identifier_pb2
-from protos.v1.administration_pb2_grpc import AdministrationServiceStub
 from tests.end_to_end.calling import Metadata, Outcome, ask
 from tests.end_to_end.desk import ASK, DESCRIPTORS, WAIT, Desk, note
 from tests.end_to_end.instance import Instance
@@ -184,7 +181,10 @@ async def test_new_subsystem_offers_and_calls(
     )
     instance.answer("service", "add", service, "--address", desk.address)
     instance.answer("access", "grant", service, subsystem)
-    let_call(instance, subsystem)
+    instance.answer("client", "set", subsystem, "--plaintext")
+    listed = instance.answer("client", "list")["clients"]
+    here = {"id": subsystem, "server": instance.server("tax").id}
+    assert here | {"plaintext_loopback": True} in listed
     metadata = instance.example.metadata(
         **{"client": subsystem, "service": service, **ABSENT}
     )
@@ -201,19 +201,3 @@ async def knows(channel: aio.Channel, metadata: Metadata) -> bool:
 def members(instance: Instance) -> dict[str, Any]:
     listed = instance.answer("member", "list")["members"]
     return {member["id"]: member for member in listed}
-
-
-def let_call(instance: Instance, subsystem: str) -> None:
-    """Let a subsystem of the tax board call, as `up` does for the first one."""
-    instance_code, member_class, member_code, code = subsystem.split("/")
-    member = identifier_pb2.MemberId(
-        instance=instance_code, member_class=member_class, member_code=member_code
-    )
-    client = administration_pb2.LocalClient(
-        subsystem=identifier_pb2.SubsystemId(member=member, subsystem_code=code),
-        plaintext_loopback=True,
-    )
-    with grpc.insecure_channel(instance.server("tax").admin) as channel:
-        AdministrationServiceStub(channel).SetClient(
-            administration_pb2.SetClientRequest(client=client), timeout=10
-        )

@@ -253,11 +253,22 @@ async def test_a_service_of_a_subsystem_that_is_carried_elsewhere_is_refused(
 
 
 async def test_a_client_is_set_and_listed(administration):
-    client = pb.LocalClient(subsystem=subsystem_to_pb(TAX), plaintext_loopback=True)
+    client = pb.LocalClient(
+        subsystem=subsystem_to_pb(POPULATION), plaintext_loopback=True
+    )
     await administration.stub.SetClient(pb.SetClientRequest(client=client))
     listed = await administration.stub.ListClients(pb.ListClientsRequest())
     assert list(listed.clients) == [client]
-    administration.store.require_client(TAX, plaintext=True)
+    administration.store.require_client(POPULATION, plaintext=True)
+
+
+async def test_a_client_that_another_server_carries_is_refused(administration):
+    client = pb.LocalClient(subsystem=subsystem_to_pb(TAX), plaintext_loopback=True)
+    call = administration.stub.SetClient(pb.SetClientRequest(client=client))
+    code, fault, _ = await refused(call)
+    assert (code, fault) == (StatusCode.PERMISSION_DENIED, "NOT_REGISTERED")
+    listed = await administration.stub.ListClients(pb.ListClientsRequest())
+    assert not listed.clients
 
 
 async def test_a_malformed_identifier_is_refused(administration):
