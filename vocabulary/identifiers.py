@@ -6,6 +6,7 @@ the text knows which fault that is.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 from uuid import UUID
 
@@ -16,8 +17,10 @@ _PERSON = re.compile(r"(PAS|IDC|PNO|TAX|TIN)[A-Z]{2}-[A-Za-z0-9._/-]{1,64}")
 _UUID_VERSION = 7
 
 
-def _components(text: str, count: int, what: str) -> list[str]:
-    parts = text.split("/")
+# A server meets the same few identifiers in every message.
+@lru_cache(maxsize=4096)
+def _components(text: str, count: int, what: str) -> tuple[str, ...]:
+    parts = tuple(text.split("/"))
     if len(parts) != count or not all(map(_COMPONENT.fullmatch, parts)):
         raise ValueError(f"not a {what} identifier: {text[:200]!r}")
     return parts

@@ -83,6 +83,8 @@ _SUMMARIES: dict[PartType, Callable[[bytes], HeadSummary]] = {
 
 def _named(identities: Identities | None) -> dict[str, str]:
     return {
-        each.name: str(getattr(identities, each.name)) if identities else ""
-        for each in fields(Identities)
+        name: str(getattr(identities, name)) if identities else "" for name in _NAMES
     }
+
+
+_NAMES = tuple(each.name for each in fields(Identities))
