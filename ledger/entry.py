@@ -1,4 +1,4 @@
-"""One entry: a record, linked to the entry before it (design/ledger.md).
+"""One entry: a record, linked to the entry before it.
 
     row_hash = H(0x03 ‖ u64 seq ‖ u64 round ‖ H(local header) ‖ part imprint, if any
                  ‖ fields_root ‖ prev)

@@ -14,7 +14,7 @@ from ledger.local_header import LocalHeader, microseconds, moment_of
 from ledger.record import Once
 from vocabulary.faults import OutsideAcceptanceWindow, Replayed
 
-# issued-at + 6 min, issued at most 60 s ahead (design/ledger.md, exchange.md), and room
+# issued-at + 6 min, issued at most 60 s ahead, and room
 # for what was accepted and then waited.
 ONCE_LIMIT: Final = timedelta(minutes=8)
 # At least so many newest entries are remembered, however old. A lost acknowledgement is

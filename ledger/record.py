@@ -17,7 +17,7 @@ from vocabulary.pae import pae
 
 HASH_OCTETS = 32
 RECORD_ID_OCTETS = 16
-# design/exchange.md: a path has at most 16 steps.
+# Of the tree over one signed batch.
 PATH_STEPS = 16
 
 

@@ -42,7 +42,7 @@ BATCH_RECORDS: Final = 256
 BATCH_OCTETS: Final = 8 << 20
 WAITING_RECORDS: Final = 10_000
 WAITING_OCTETS: Final = 256 << 20
-# A message has 16 MiB at most (design/exchange.md, "Limits").
+# A message has 16 MiB at most, and its other fields far less.
 RECORD_OCTETS: Final = 64 << 20
 # So long may the database leave a commit unanswered before its callers are told.
 ANSWER_S: Final = 10.0

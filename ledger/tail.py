@@ -1,4 +1,4 @@
-"""Start-up, fail-over and crash recovery: one function (design/ledger.md).
+"""Start-up, fail-over and crash recovery: one function.
 
 Take a new epoch, so that nobody else appends; read the tree, the newest entries and
 what is remembered of late back from the database; and refuse to go on from anything
