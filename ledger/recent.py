@@ -14,8 +14,8 @@ from ledger.local_header import LocalHeader, microseconds, moment_of
 from ledger.record import Once
 from vocabulary.faults import OutsideAcceptanceWindow, Replayed
 
-# issued-at + 6 min, issued at most 60 s ahead, and room
-# for what was accepted and then waited.
+# issued-at + 6 min, issued at most 60 s ahead, and room for what was accepted and then
+# waited.
 ONCE_LIMIT: Final = timedelta(minutes=8)
 # At least so many newest entries are remembered, however old. A lost acknowledgement is
 # asked about within seconds, and this is a quarter of a minute at 2,000 a second.

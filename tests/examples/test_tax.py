@@ -1,4 +1,4 @@
-"""The tax board's client against the bus as exchange.md describes it, and alone."""
+"""The tax board's client against the local leg of the bus, and alone."""
 
 import json
 import signal
