@@ -56,6 +56,9 @@ async def serve(settings: Settings) -> None:
         publisher=publisher,
         clock=utc_now,
     )
+    # Well only once there is something to serve, and a database to change it in.
+    await public_health.set(serving=False)
+    await operators_health.set(serving=False)
     try:
         await public.start()
         await operators.start()
