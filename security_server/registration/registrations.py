@@ -93,10 +93,10 @@ class Registrations:
         if known is None:
             raise ClientUnknown(
                 f"{client} is not a client of this security server: its administrator "
-                "adds it"
+                "adds it with `ristmik client set`"
             )
         if plaintext and not known.plaintext_loopback:
             raise ClientUnknown(
-                f"{client} may not call without TLS: allow it plaintext on loopback, "
-                "and call from this machine"
+                f"{client} may not call without TLS: allow it plaintext on loopback with "
+                "`ristmik client set --plaintext`, and call from this machine"
             )
