@@ -97,6 +97,6 @@ class Registrations:
             )
         if plaintext and not known.plaintext_loopback:
             raise ClientUnknown(
-                f"{client} may not call without TLS: allow it plaintext on loopback with "
-                "`ristmik client set --plaintext`, and call from this machine"
+                f"{client} may not call without TLS: allow it with `ristmik client set "
+                "--plaintext`, and call from this machine"
             )
