@@ -112,10 +112,6 @@ class Records:
         found = select(table.c.server).where(table.c.thumbprint == thumbprint)
         return self._value(found, str)
 
-    def holder_of_checkpoint_key(self, key: str) -> str | None:
-        table = tables.checkpoint_key
-        return self._value(select(table.c.server).where(table.c.key == key), str)
-
     def add_server(self, id_: SecurityServerId, *, address: str, now: datetime) -> None:
         self._insert(
             tables.security_server,
