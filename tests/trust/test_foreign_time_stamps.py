@@ -1,6 +1,5 @@
 """Tokens of foreign authorities: openssl, with keys and digests that are not ours."""
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from tests.foreign import program
 from tests.trust.building import AT, DAY, Issuer
 from trust.certificates import Certificate
 from trust.time_stamp_messages import TimeStampRequest
@@ -43,7 +43,6 @@ def refused(token, why, certificate):
         verify(token, certificate)
 
 
-OPENSSL = shutil.which("openssl") or "openssl"
 CONFIGURATION = """
 [tsa]
 serial = serial
@@ -93,7 +92,7 @@ class Foreign:
 
     def openssl(self, *arguments):
         subprocess.run(  # noqa: S603 - the arguments are this test's own
-            [OPENSSL, *arguments],
+            [program("openssl", package="openssl"), *arguments],
             cwd=self.directory,
             check=True,
             capture_output=True,

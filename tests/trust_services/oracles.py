@@ -1,20 +1,20 @@
 """Those who judge our PKI and know nothing of it."""
 
-import shutil
 import socket
 import subprocess
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-_OPENSSL = shutil.which("openssl") or "openssl"
+from tests.foreign import program
+
 ROOT = Path(__file__).parents[2]
 
 
 def openssl(*arguments, cwd):
     """Give exit status and all output of Debian's openssl."""
     ended = subprocess.run(  # noqa: S603 - the arguments are this test's own
-        [_OPENSSL, *map(str, arguments)],
+        [program("openssl", package="openssl"), *map(str, arguments)],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
