@@ -35,7 +35,8 @@ METADATA_LIMIT = 16 << 10
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT + MIB),
     ("grpc.max_send_message_length", MESSAGE_LIMIT + MIB),
-    ("grpc.max_metadata_size", 32 << 10),
+    # The soft limit is the hard one: between the two gRPC refuses at random.
+    ("grpc.max_metadata_size", 64 << 10),
     ("grpc.absolute_max_metadata_size", 64 << 10),
     ("grpc.so_reuseport", 0),
     # Peers and members' systems are reached directly, whatever the environment says.
